@@ -1,0 +1,77 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One package, no unsafe flags: the same settings for every Swift target, so that no file can opt out.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let package = Package(
+    name: "wirevale",
+    products: [
+        .executable(name: "wirevale", targets: ["wirevale"]),
+        .library(name: "Netmap", targets: ["Netmap"]),
+        .library(name: "Vale", targets: ["Vale"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        .target(name: "CNetmap"),
+        .target(name: "Wire", swiftSettings: settings),
+        .target(name: "Netmap", dependencies: ["CNetmap", "Wire"], swiftSettings: settings),
+        .target(name: "Vale", dependencies: ["CNetmap", "Netmap", "Wire"], swiftSettings: settings),
+        .target(
+            name: "VhostUser",
+            dependencies: ["CNetmap", "Netmap", "Wire"],
+            swiftSettings: settings
+        ),
+        .target(name: "Control", dependencies: ["CNetmap"], swiftSettings: settings),
+        .target(
+            name: "Engine",
+            dependencies: [
+                "CNetmap", "Control", "Netmap", "Vale", "VhostUser", "Wire",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "wirevale",
+            dependencies: [
+                "CNetmap", "Control", "Engine", "Netmap",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
+        .testTarget(
+            name: "NetmapTests",
+            dependencies: ["CNetmap", "Netmap", "Wire"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "ValeTests",
+            dependencies: ["Netmap", "Vale", "Wire"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "VhostUserTests",
+            dependencies: ["CNetmap", "Netmap", "VhostUser", "Wire"],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: settings),
+        .testTarget(
+            name: "EngineTests",
+            dependencies: ["Control", "Engine", "Netmap", "VhostUser", "Wire"],
+            swiftSettings: settings
+        ),
+    ]
+)

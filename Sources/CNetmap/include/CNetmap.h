@@ -1,0 +1,6 @@
+// What Swift imports from C: layouts, one-instruction inlines, kernel interfaces. No logic.
+#include "counters.h"
+#include "linux_shims.h"
+#include "net/netmap.h"
+#include "shm.h"
+#include "virtio_abi.h"

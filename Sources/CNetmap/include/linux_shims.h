@@ -1,0 +1,60 @@
+// Kernel interfaces that Swift cannot import: epoll, eventfd, signalfd, timerfd and memfd are not in
+// the Glibc module, variadic functions and control-message macros cannot be called from Swift.
+// Every function returns a result of zero or more, or -errno; none sets a global.
+#ifndef WIREVALE_LINUX_SHIMS_H
+#define WIREVALE_LINUX_SHIMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+int nm_memfd_create(const char *name, uint64_t size); // sealed against shrinking
+int nm_eventfd(void);
+int nm_eventfd_ring(int fd);  // adds one, never blocks
+int nm_eventfd_drain(int fd); // back to zero
+int nm_is_eventfd(int fd);    // 1, 0 or -errno
+int nm_set_nonblocking(int fd);
+int nm_set_close_on_exec(int fd, int on);
+
+enum { NM_EPOLL_IN = 1, NM_EPOLL_OUT = 4, NM_EPOLL_ERR = 8, NM_EPOLL_HUP = 16, NM_EPOLL_EDGE = 1 << 31 };
+int nm_epoll_create(void);
+int nm_epoll_add(int epoll, int fd, uint32_t events, uint64_t token);
+int nm_epoll_modify(int epoll, int fd, uint32_t events, uint64_t token);
+int nm_epoll_remove(int epoll, int fd);
+struct nm_event {
+    uint64_t token;
+    uint32_t events;
+};
+int nm_epoll_wait(int epoll, struct nm_event *events, int capacity, int timeout_ms);
+
+int nm_signalfd(const int *signals, int count); // blocks them for this thread and its children
+int nm_signalfd_read(int fd);                   // the signal's number
+
+int nm_unix_listen(const char *path);
+int nm_unix_connect(const char *path); // does not wait
+int nm_unix_accept(int fd);
+int nm_unix_peer_uid(int fd, uint32_t *uid, int32_t *pid);
+// Reads at most `size` bytes and up to `*fd_count` descriptors; on return `*fd_count` says how many
+// came. Descriptors that did not fit are closed by the kernel and reported as -EMSGSIZE.
+int64_t nm_receive(int fd, void *buffer, size_t size, int *fds, int *fd_count);
+int64_t nm_send(int fd, const void *buffer, size_t size, const int *fds, int fd_count);
+int nm_notify_datagram(const char *path, const char *message); // sd_notify's transport
+
+int nm_pin_thread(int cpu);
+int nm_thread_id(void);
+void nm_name_thread(const char *name);
+int64_t nm_thread_cpu_ns(int pid, int tid);
+int nm_lock_file(const char *path); // descriptor of the locked file, or -EWOULDBLOCK
+uint64_t nm_monotonic_ns(void);
+uint32_t nm_monotonic_seconds(void); // coarse: one tick behind at most, and cheap
+int64_t nm_file_size(int fd);
+int64_t nm_file_block_size(int fd);
+
+// Guest memory is a file that its owner can cut short while we read it. A touch behind the end
+// raises SIGBUS; the handler puts zeroes under the whole mapping so that the worker goes on, and marks
+// the mapping so that its port can be closed with the reason.
+int nm_guard_install(void);
+int nm_guard_add(void *base, size_t length); // a guard number
+void nm_guard_remove(int guard);
+int nm_guard_tripped(int guard);
+
+#endif

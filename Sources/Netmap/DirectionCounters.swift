@@ -1,0 +1,55 @@
+// The counters of one direction of one port, in the shared counter page or in private memory.
+
+public import CNetmap
+
+/// Counts frames, bytes and drops of one direction of a port.
+///
+/// A handle: copying it does not copy the counters. One thread writes at a time (the one that
+/// serves the queue, or the one that holds its lock), anybody may read.
+@safe public struct DirectionCounters: BitwiseCopyable, @unchecked Sendable {
+    @usableFromInline let page: UnsafeMutablePointer<nm_direction_counters>
+
+    /// Counts into `page`, which must outlive every copy of this handle.
+    @inlinable public init(unsafePage page: UnsafeMutablePointer<nm_direction_counters>) {
+        unsafe self.page = unsafe page
+    }
+
+    /// Adds frames that were delivered or taken.
+    @_noLocks @inlinable public func count(packets: Int, bytes: Int, multicast: Int = 0, offloaded: Int = 0) {
+        // SAFETY: `page` outlives the handle (init); the fields are aligned 64-bit words.
+        unsafe nm_count(&page.pointee.packets, UInt64(truncatingIfNeeded: packets))
+        unsafe nm_count(&page.pointee.bytes, UInt64(truncatingIfNeeded: bytes))
+        if multicast != 0 {
+            unsafe nm_count(&page.pointee.multicast, UInt64(truncatingIfNeeded: multicast))
+        }
+        if offloaded != 0 {
+            unsafe nm_count(&page.pointee.offloaded, UInt64(truncatingIfNeeded: offloaded))
+        }
+    }
+
+    /// Adds `frames` that were dropped for `reason`.
+    @_noLocks @inlinable public func drop(_ reason: DropReason, _ frames: Int = 1) {
+        // SAFETY: a reason's raw value is below NM_DROP_REASONS, and `page` outlives the handle.
+        unsafe nm_count(dropCell(reason), UInt64(truncatingIfNeeded: frames))
+    }
+
+    /// Frames counted.
+    public var packets: UInt64 { unsafe nm_load64(&page.pointee.packets) }
+    /// Bytes of those frames.
+    public var bytes: UInt64 { unsafe nm_load64(&page.pointee.bytes) }
+    /// Frames among them that were sent to a group.
+    public var multicast: UInt64 { unsafe nm_load64(&page.pointee.multicast) }
+    /// Frames among them that asked for a checksum or segmentation.
+    public var offloaded: UInt64 { unsafe nm_load64(&page.pointee.offloaded) }
+    /// Frames dropped for `reason`.
+    public func dropped(_ reason: DropReason) -> UInt64 { unsafe nm_load64(dropCell(reason)) }
+    /// Frames dropped for any reason.
+    public var dropped: UInt64 { DropReason.allCases.reduce(0) { $0 + dropped($1) } }
+
+    @_noLocks @inlinable func dropCell(_ reason: DropReason) -> UnsafeMutablePointer<UInt64> {
+        // SAFETY: `drops` is an array of NM_DROP_REASONS words inside the page.
+        let offset = MemoryLayout<UInt64>.stride * (4 + reason.index)
+        return unsafe (UnsafeMutableRawPointer(page) + offset)
+            .assumingMemoryBound(to: UInt64.self)
+    }
+}
