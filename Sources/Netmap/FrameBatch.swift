@@ -64,14 +64,14 @@ public struct RawOffload: BitwiseCopyable, Sendable {
     }
 
     /// No checksum and no segmentation asked for.
-    @inlinable public static var none: RawOffload { RawOffload(low: 0, high: 0) }
+    @inlinable public static var none: RawOffload { @_noLocks get { RawOffload(low: 0, high: 0) } }
 
     /// `VIRTIO_NET_HDR_F_*`.
-    @inlinable public var flags: UInt8 { UInt8(truncatingIfNeeded: low) }
+    @inlinable public var flags: UInt8 { @_noLocks get { UInt8(truncatingIfNeeded: low) } }
     /// `VIRTIO_NET_HDR_GSO_*`, with the ECN bit.
-    @inlinable public var gsoType: UInt8 { UInt8(truncatingIfNeeded: low &>> 8) }
+    @inlinable public var gsoType: UInt8 { @_noLocks get { UInt8(truncatingIfNeeded: low &>> 8) } }
     /// Whether the receiver has anything to do.
-    @inlinable public var isRequest: Bool { flags & 1 != 0 || gsoType != 0 }
+    @inlinable public var isRequest: Bool { @_noLocks get { flags & 1 != 0 || gsoType != 0 } }
 }
 
 /// Up to `frameCapacity` frames from one source, valid until the source takes them back.
@@ -82,8 +82,8 @@ public struct RawOffload: BitwiseCopyable, Sendable {
     @inlinable public static var frameCapacity: Int { @_noLocks get { 64 } }
     /// How many segments one frame may have.
     @inlinable public static var segmentsPerFrame: Int { @_noLocks get { 1024 } }
-    /// The largest frame that any port accepts: 64 KiB of payload behind the largest headers.
-    @inlinable public static var maximumFrameLength: Int { @_noLocks get { 65_562 } }
+    /// The largest frame that any port accepts: what the longest IPv6 payload makes with two VLAN tags.
+    @inlinable public static var maximumFrameLength: Int { @_noLocks get { 65_597 } }
 
     /// How many frames there are.
     public var count = 0
@@ -132,8 +132,10 @@ public struct RawOffload: BitwiseCopyable, Sendable {
 
     /// Whether a frame of the largest number of segments still fits.
     @inlinable public var hasRoom: Bool {
-        count < FrameBatch.frameCapacity
-            && extraSegments &+ FrameBatch.segmentsPerFrame <= segmentCapacity
+        @_noLocks get {
+            count < FrameBatch.frameCapacity
+                && extraSegments &+ FrameBatch.segmentsPerFrame <= segmentCapacity
+        }
     }
 
     /// Copies bytes `offset ..< offset + length` of frame `index` to `destination`.

@@ -1,0 +1,110 @@
+// The types of what queries return. Names are iproute2's where it has the thing, so that jq
+// filters carry over; rx is what a switch received from the port.
+
+extension Schema {
+    static let resultTypes: [ObjectType] = [
+        ObjectType(
+            "VersionInfo",
+            [.required("qemu", .named("VersionTriple")), .required("package", .string)]
+        ),
+        ObjectType(
+            "VersionTriple",
+            [
+                .required("major", .integer), .required("minor", .integer),
+                .required("micro", .integer),
+            ]
+        ),
+        ObjectType("CommandInfo", [.required("name", .string)]),
+        // Described as far as it describes itself; QEMU's own schema says no more of use.
+        ObjectType(
+            "SchemaInfo",
+            [.required("name", .string), .required("meta-type", .string)]
+        ),
+        ObjectType(
+            "PortInfo",
+            [
+                .required("id", .string, "name given by netdev_add"),
+                .required("ifname", .string, "switch:port"),
+                .required("master", .string, "the switch"),
+                .required("type", .named("NetClientDriver")),
+                .optional("socket", .string, "path of the vhost-user socket"),
+                .optional("role", .named("PortRole"), "who listens: server means the engine"),
+                .required("operstate", .named("OperState")),
+                .required("link", .boolean, "what set_link said last"),
+                .required("connected", .boolean, "whether a peer is connected"),
+                .required("mtu", .integer),
+                .required("queues", .integer),
+                .required("ephemeral", .boolean),
+                .required("features", .array(of: .string), "what the peer negotiated"),
+                .optional("reason", .string, "why the port is down"),
+                .required("stats64", .named("PortStats")),
+                .required("drops", .named("PortDrops"), "dropped frames by reason"),
+            ]
+        ),
+        ObjectType(
+            "PortStats",
+            [.required("rx", .named("RxStats")), .required("tx", .named("TxStats"))]
+        ),
+        ObjectType(
+            "RxStats",
+            [
+                .required("packets", .integer), .required("bytes", .integer),
+                .required("errors", .integer), .required("dropped", .integer),
+                .required("multicast", .integer),
+            ]
+        ),
+        ObjectType(
+            "TxStats",
+            [
+                .required("packets", .integer), .required("bytes", .integer),
+                .required("errors", .integer), .required("dropped", .integer),
+            ]
+        ),
+        ObjectType(
+            "PortDrops",
+            [.required("rx", .named("DropReasons")), .required("tx", .named("DropReasons"))]
+        ),
+        // One counter to a reason; an open set, because data planes grow reasons.
+        ObjectType("DropReasons", []),
+        ObjectType(
+            "ChardevInfo",
+            [
+                .required("label", .string), .required("filename", .string),
+                .required("frontend-open", .boolean, "whether a port uses it"),
+            ]
+        ),
+        ObjectType(
+            "SwitchInfo",
+            [
+                .required("ifname", .string), .required("ports", .integer),
+                .required("fdb", .named("FdbInfo")),
+            ]
+        ),
+        ObjectType(
+            "FdbInfo",
+            [
+                .required("entries", .integer), .required("size", .integer),
+                .required("ageing", .integer, "seconds; 0: never"),
+                .required("moves", .integer), .required("floods", .integer),
+            ]
+        ),
+        ObjectType(
+            "FdbEntry",
+            [
+                .required("mac", .string), .required("ifname", .string),
+                .required("master", .string), .required("state", .named("FdbState")),
+                .optional("age", .integer, "seconds since the address was last seen"),
+            ]
+        ),
+        ObjectType(
+            "WorkerInfo",
+            [
+                .required("id", .integer),
+                .optional("cpu", .integer, "the CPU that it is pinned to"),
+                .required("tid", .integer), .required("ports", .integer),
+                .required("turns", .integer), .required("frames", .integer),
+                .required("sleeps", .integer), .required("cpu-time", .number, "seconds"),
+            ]
+        ),
+    ]
+}

@@ -1,0 +1,151 @@
+// The types behind the commands: options and arguments first, then results and event data.
+
+extension Schema {
+    /// What describes a port or a socket; the unions of QEMU's QAPI schema.
+    static let optionTypes: [ObjectType] = [
+        ObjectType(
+            "Netdev",
+            [
+                .required("id", .string, "name of the port in later commands"),
+                .required("type", .named("NetClientDriver"), "what is behind the port"),
+            ],
+            tag: "type",
+            variants: [
+                Variant(value: "netmap", type: "NetdevNetmapOptions"),
+                Variant(value: "vhost-user", type: "NetdevVhostUserOptions"),
+            ]
+        ),
+        ObjectType(
+            "NetdevNetmapOptions",
+            [
+                .required("ifname", .string, "VALE port, switch:port, such as vale0:vm1"),
+                .optional("devname", .string, "netmap device; only the default /dev/netmap"),
+                queues, ephemeral,
+            ]
+        ),
+        ObjectType(
+            "NetdevVhostUserOptions",
+            [
+                .required("chardev", .string, "id of a socket made by chardev-add"),
+                .required("ifname", .string, "VALE port, switch:port, such as vale0:vm1"),
+                .optional("vhostforce", .boolean, "accepted and without effect, as in QEMU"),
+                queues, ephemeral,
+            ]
+        ),
+        ObjectType(
+            "ChardevBackend",
+            [.required("type", .named("ChardevBackendKind"), "kind of the character device")],
+            tag: "type",
+            variants: [Variant(value: "socket", type: "ChardevSocketWrapper")]
+        ),
+        ObjectType(
+            "ChardevSocketWrapper",
+            [.required("data", .named("ChardevSocket"), "options of the socket")]
+        ),
+        ObjectType(
+            "ChardevSocket",
+            [
+                .required("addr", .named("SocketAddressLegacy"), "where the socket is"),
+                .optional("server", .boolean, "listen (the default) instead of connecting"),
+                .optional("wait", .boolean, "only false: the engine waits for nobody"),
+                .optional("reconnect", .integer, "seconds between attempts to connect, default 1"),
+            ]
+        ),
+        ObjectType(
+            "SocketAddressLegacy",
+            [.required("type", .named("SocketAddressType"), "kind of the address")],
+            tag: "type",
+            variants: [Variant(value: "unix", type: "UnixSocketAddressWrapper")]
+        ),
+        ObjectType(
+            "UnixSocketAddressWrapper",
+            [.required("data", .named("UnixSocketAddress"), "the address")]
+        ),
+        ObjectType(
+            "UnixSocketAddress",
+            [.required("path", .string, "path of the socket in the file system")]
+        ),
+    ]
+
+    private static let queues = Member.optional("queues", .integer, "queue pairs, default 1")
+    private static let ephemeral = Member.optional(
+        "ephemeral",
+        .boolean,
+        "remove the port when this control connection ends"
+    )
+
+    static let argumentTypes: [ObjectType] = [
+        ObjectType(
+            "qmp_capabilities-arg",
+            [.optional("enable", .array(of: .named("QMPCapability")), "capabilities to enable")]
+        ),
+        ObjectType(
+            "human-monitor-command-arg",
+            [.required("command-line", .string, "the line, as help shows it")]
+        ),
+        ObjectType("netdev_del-arg", [.required("id", .string, "id of the port")]),
+        ObjectType(
+            "set_link-arg",
+            [
+                .required("name", .string, "id of the port, or its ifname"),
+                .required("up", .boolean, "whether the cable is plugged"),
+            ]
+        ),
+        ObjectType(
+            "query-ports-arg",
+            [.optional("name", .string, "only this port: its id or its ifname")]
+        ),
+        ObjectType(
+            "chardev-add-arg",
+            [
+                .required("id", .string, "name of the socket for netdev_add"),
+                .required("backend", .named("ChardevBackend"), "what it is"),
+            ]
+        ),
+        ObjectType("chardev-remove-arg", [.required("id", .string, "id of the socket")]),
+        ObjectType(
+            "switch-set-arg",
+            [
+                .required("switch", .string, "the switch, such as vale0"),
+                .optional("ageing", .integer, "seconds until an address is forgotten; 0: never"),
+            ]
+        ),
+        ObjectType("query-fdb-arg", [.optional("switch", .string, "only this switch")]),
+        ObjectType(
+            "fdb-add-arg",
+            [
+                .required("mac", .string, "the address"),
+                .required("ifname", .string, "the port, such as vale0:vm1"),
+            ]
+        ),
+        ObjectType(
+            "fdb-del-arg",
+            [
+                .required("mac", .string, "the address"),
+                .required("switch", .string, "the switch, such as vale0"),
+            ]
+        ),
+        ObjectType(
+            "fdb-flush-arg",
+            [
+                .required("switch", .string, "the switch, such as vale0"),
+                .optional("ifname", .string, "only what was learned on this port"),
+            ]
+        ),
+    ]
+
+    static let eventTypes: [ObjectType] = [
+        ObjectType(
+            "NETDEV_VHOST_USER_CONNECTED-data",
+            [.required("netdev-id", .string), .required("chardev-id", .string)]
+        ),
+        ObjectType(
+            "NETDEV_VHOST_USER_DISCONNECTED-data",
+            [.required("netdev-id", .string)]
+        ),
+        ObjectType(
+            "NETDEV_ERROR-data",
+            [.required("netdev-id", .string), .required("reason", .string)]
+        ),
+    ]
+}

@@ -1,0 +1,148 @@
+// vhost-user messages as bytes (vhost-user-spec 2.1): a 12-byte header, a payload in host byte order,
+// file descriptors beside it. Here is layout only; `Session` knows what they mean.
+
+/// What a front-end can ask of a back-end.
+public enum Request: UInt32, Sendable {
+    case getFeatures = 1
+    case setFeatures = 2
+    case setOwner = 3
+    case resetOwner = 4
+    case setMemoryTable = 5
+    case setVringNum = 8
+    case setVringAddr = 9
+    case setVringBase = 10
+    case getVringBase = 11
+    case setVringKick = 12
+    case setVringCall = 13
+    case setVringErr = 14
+    case getProtocolFeatures = 15
+    case setProtocolFeatures = 16
+    case getQueueNum = 17
+    case setVringEnable = 18
+    case sendRARP = 19
+    case netSetMTU = 20
+    case setBackendRequestFD = 21
+    case resetDevice = 34
+    case setStatus = 39
+    case getStatus = 40
+
+    /// The name in the specification.
+    var name: String {
+        switch self {
+        case .getFeatures: "GET_FEATURES"
+        case .setFeatures: "SET_FEATURES"
+        case .setOwner: "SET_OWNER"
+        case .resetOwner: "RESET_OWNER"
+        case .setMemoryTable: "SET_MEM_TABLE"
+        case .setVringNum: "SET_VRING_NUM"
+        case .setVringAddr: "SET_VRING_ADDR"
+        case .setVringBase: "SET_VRING_BASE"
+        case .getVringBase: "GET_VRING_BASE"
+        case .setVringKick: "SET_VRING_KICK"
+        case .setVringCall: "SET_VRING_CALL"
+        case .setVringErr: "SET_VRING_ERR"
+        case .getProtocolFeatures: "GET_PROTOCOL_FEATURES"
+        case .setProtocolFeatures: "SET_PROTOCOL_FEATURES"
+        case .getQueueNum: "GET_QUEUE_NUM"
+        case .setVringEnable: "SET_VRING_ENABLE"
+        case .sendRARP: "SEND_RARP"
+        case .netSetMTU: "NET_SET_MTU"
+        case .setBackendRequestFD: "SET_BACKEND_REQ_FD"
+        case .resetDevice: "RESET_DEVICE"
+        case .setStatus: "SET_STATUS"
+        case .getStatus: "GET_STATUS"
+        }
+    }
+}
+
+/// Why a connection cannot go on.
+public struct SessionError: Error, CustomStringConvertible, Sendable {
+    /// A sentence about what the front-end sent.
+    public let description: String
+    /// Whether a negative reply is enough where the front-end asked for one.
+    public let isRefusal: Bool
+
+    /// Makes an error.
+    ///
+    /// - Parameters:
+    ///   - description: a sentence.
+    ///   - isRefusal: false for a violation of the protocol, after which nothing can be trusted.
+    public init(_ description: String, isRefusal: Bool = false) {
+        self.description = description
+        self.isRefusal = isRefusal
+    }
+}
+
+/// The header of a message.
+public struct MessageHeader: Sendable, Equatable {
+    /// Bytes of a header.
+    public static let length = 12
+    /// The most payload that any message to a network back-end has.
+    public static let maximumPayload = 4096
+
+    /// The request's number.
+    public var request: UInt32
+    /// Version in bits 0 and 1, reply in bit 2, need_reply in bit 3.
+    public var flags: UInt32
+    /// Bytes of payload.
+    public var size: UInt32
+
+    /// Makes a header of its fields.
+    public init(request: UInt32, flags: UInt32, size: UInt32) {
+        self.request = request
+        self.flags = flags
+        self.size = size
+    }
+
+    /// Reads a header from the first twelve of `bytes`.
+    public init(_ bytes: [UInt8]) throws(SessionError) {
+        var reader = PayloadReader(bytes)
+        guard let request = reader.u32(), let flags = reader.u32(), let size = reader.u32() else {
+            throw SessionError("a message header of \(bytes.count) bytes")
+        }
+        guard flags & 3 == 1 else {
+            throw SessionError("a message of protocol version \(flags & 3), expected 1")
+        }
+        guard size <= MessageHeader.maximumPayload else {
+            throw SessionError("request \(request) with \(size) bytes of payload")
+        }
+        self.init(request: request, flags: flags, size: size)
+    }
+
+    var needsReply: Bool { flags & 8 != 0 }
+
+    /// A reply to `request`: front-ends accept no other flags than version 1 and reply.
+    static func reply(_ request: Request, _ payload: [UInt8]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(little: request.rawValue)
+        bytes.append(little: UInt32(5))
+        bytes.append(little: UInt32(payload.count))
+        return bytes + payload
+    }
+}
+
+/// Reads integers from a payload, one after the other.
+struct PayloadReader {
+    private let bytes: [UInt8]
+    private var position = 0
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    private mutating func integer<T: FixedWidthInteger>(_ type: T.Type) -> T? {
+        let length = MemoryLayout<T>.size
+        guard position + length <= bytes.count else { return nil }
+        defer { position += length }
+        return (0..<length).reduce(T(0)) { $0 | T(bytes[position + $1]) << T(8 * $1) }
+    }
+
+    mutating func u32() -> UInt32? { integer(UInt32.self) }
+    mutating func u64() -> UInt64? { integer(UInt64.self) }
+}
+
+extension [UInt8] {
+    mutating func append(little value: some FixedWidthInteger) {
+        for shift in stride(from: 0, to: value.bitWidth, by: 8) {
+            append(UInt8(truncatingIfNeeded: value >> shift))
+        }
+    }
+}

@@ -1,0 +1,140 @@
+// Ports and sockets as people write them.
+
+import Control
+import Testing
+
+@Suite struct KeyValueTextTests {
+    @Test(
+        "commas are escaped by doubling",
+        arguments: [
+            ("a,b=c,,d,e=,f", ["type=a", "b=c,d", "e=", "f"]), ("", []), ("a", ["type=a"]),
+            ("a=1", ["a=1"]), ("x,,y,,,,z", ["type=x,y,,z"]), ("a=b=c", ["a=b=c"]),
+            ("a=1,,,b=2", ["a=1,", "b=2"]), ("a,", ["type=a"]),
+        ]
+    )
+    func splits(text: String, parts: [String]) {
+        let parsed = KeyValueText(text, implied: "type")
+        #expect(parsed.pairs.map { $0.key + ($0.value.map { "=" + $0 } ?? "") } == parts)
+        #expect(KeyValueText(parsed.text(implied: "type"), implied: "type") == parsed)
+    }
+
+    @Test func theLastOfSeveralValuesCounts() {
+        var text = KeyValueText("a=1,b,a=2")
+        #expect(text["a"] == "2")
+        #expect(text["b"] == "on")
+        #expect(text.remove("a") == "2")
+        #expect(text.pairs.count == 1)
+    }
+}
+
+@Suite struct NetdevOptionsTests {
+    private func options(_ text: String) throws -> NetdevOptions {
+        try NetdevOptions(text: text) { $0 == "/dev/other" }
+    }
+
+    @Test(
+        "good options are taken",
+        arguments: [
+            "netmap,id=n0,ifname=vale0:vm1,devname=/dev/netmap",
+            "type=netmap,ifname=vale0:vm1,id=n0",
+            "netmap,id=x,id=n0,ifname=vale0:vm1",
+            "{\"type\": \"netmap\", \"id\": \"n0\", \"ifname\": \"vale0:vm1\"}",
+        ]
+    )
+    func takes(text: String) throws {
+        let port = try ValePortName("vale0:vm1")
+        #expect(try options(text) == .netmap(NetmapOptions(id: "n0", port: port)))
+    }
+
+    @Test func numbersAndBooleansAreReadAsQemuReadsThem() throws {
+        let parsed = try options("netmap,id=n,ifname=valeA_b:x.y-z,queues=0x10,ephemeral=yes")
+        #expect(parsed.queues == 16)
+        #expect(parsed.isEphemeral)
+        #expect(parsed.port.master == "valeA_b")
+        #expect(try NetdevOptions(parsed.arguments) == parsed)
+        let user = try options("vhost-user,id=n,ifname=vale0:x,chardev=c0,vhostforce=on")
+        guard case .vhostUser(let options) = user else {
+            Issue.record("\(user)")
+            return
+        }
+        #expect(options.chardev == "c0")
+        #expect(try NetdevOptions(user.arguments) == user)
+    }
+
+    @Test(
+        "bad options are refused with a sentence that helps",
+        arguments: [
+            ("netmap,ifname=vale0:a", "Parameter 'id' is missing"),
+            ("netmap,id=n0", "Parameter 'ifname' is missing"),
+            ("nope,id=n0", "Parameter 'type' does not accept value 'nope'"),
+            ("nope,id=n0,x=1", "Parameter 'type' does not accept value 'nope'"),
+            ("netmap,id=n0,ifname=vale0:a,foo=1", "Invalid parameter 'foo'"),
+            ("netmap,id=n0,ifname=vale0:a,queues=x", "a whole number, not 'x'"),
+            ("netmap,id=n0,ifname=vale0:a,queues=0", "from 1 to 128, not 0"),
+            ("netmap,id=n0,ifname=vale0:a,ephemeral=maybe", "'on' or 'off'"),
+            ("netmap,id=0n,ifname=vale0:a", "an identifier"),
+            ("netmap,id=n0,ifname=eth0", "such as 'vale0:eth0'"),
+            ("netmap,id=n0,ifname=vale0", "write 'vale0:vm1'"),
+            ("netmap,id=n0,ifname=vale0:", "no port name after the ':'"),
+            ("netmap,id=n0,ifname=lab:vm1", "does not start with 'vale'"),
+            ("netmap,id=n0,ifname=vale-1:vm1", "has the character '-'"),
+            ("netmap,id=n0,ifname=vale0:vm/1", "has the character '/'"),
+            ("netmap,id=n0,ifname=vale0:..", "only dots"),
+            ("netmap,id=n0,ifname=vale0:1234567890123456", "has 16 characters; at most 15"),
+            ("netmap,id=n0,ifname=vale012345678901:a", "has 16 characters; at most 15"),
+            ("netmap,id=n0,ifname=vale0:a,devname=/dev/gone", "'/dev/gone' does not exist"),
+            ("netmap,id=n0,ifname=vale0:a,devname=/dev/other", "'/dev/other'; leave devname out"),
+            ("vhost-user,id=n0,chardev=c", "Parameter 'ifname' is missing"),
+            ("{\"type\": \"netmap\"", "JSON parse error"),
+        ]
+    )
+    func refuses(text: String, part: String) {
+        do throws(QMPError) {
+            _ = try NetdevOptions(text: text) { $0 == "/dev/other" }
+            Issue.record("accepted \(text)")
+        } catch {
+            #expect(error.description.contains(part), "\(error.description)")
+        }
+    }
+}
+
+@Suite struct ChardevOptionsTests {
+    @Test func textConnectsAndQmpListensUnlessToldOtherwise() throws {
+        let text = try ChardevOptions(text: "socket,id=c0,path=/run/a,,b.sock")
+        #expect(!text.isServer)
+        #expect(text.path == "/run/a,b.sock")
+        #expect(text.reconnect == 1)
+        let json = try JSONValue(
+            parsing:
+                "{'id':'c0','backend':{'type':'socket','data':{'addr':{'type':'unix','data':{'path':'/x'}}}}}"
+        )
+        #expect(try ChardevOptions(try #require(json.objectValue)).isServer)
+        #expect(try ChardevOptions(text.arguments) == text)
+        let server = try ChardevOptions(text: "socket,id=c0,path=/x,server=on,wait=off")
+        #expect(server.isServer)
+        #expect(server.filename == "unix:/x,server=on")
+        #expect(try ChardevOptions(server.arguments) == server)
+    }
+
+    @Test(
+        "bad sockets are refused with a sentence that helps",
+        arguments: [
+            ("null,id=c0", "does not accept value 'null'"), ("socket,path=/x", "'id' is missing"),
+            ("socket,id=c0", "'path' is missing"), ("socket,id=c0,path=x", "an absolute path"),
+            ("socket,id=c0,path=/x,foo=1", "Invalid parameter 'foo'"),
+            ("socket,id=c0,path=/x,server=2", "'server' expects 'on' or 'off'"),
+            ("socket,id=c0,path=/x,wait=on", "'wait' expects 'off'"),
+            ("socket,id=c0,path=/x,server=on,reconnect=1", "add server=off"),
+            ("socket,id=c0,path=/x,reconnect=-1", "seconds from 0"),
+            ("socket,id=c0,path=/" + String(repeating: "x", count: 107), "at most 107 bytes"),
+        ]
+    )
+    func refuses(text: String, part: String) {
+        do throws(QMPError) {
+            _ = try ChardevOptions(text: text)
+            Issue.record("accepted \(text)")
+        } catch {
+            #expect(error.description.contains(part), "\(error.description)")
+        }
+    }
+}
