@@ -57,6 +57,8 @@ int nm_is_eventfd(int fd) {
     return strcmp(target, "anon_inode:[eventfd]") == 0;
 }
 
+int nm_open_read_write(const char *path) { return result(open(path, O_RDWR | O_CLOEXEC)); }
+
 int nm_set_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL);
     return flags < 0 ? -errno : result(fcntl(fd, F_SETFL, flags | O_NONBLOCK));

@@ -213,12 +213,17 @@ public import CNetmap
         return removeAll { entryKey, _ in entryKey == key } > 0
     }
 
-    /// Forgets every station on `port`, or every dynamic one on any port.
+    /// Forgets every station on `port`, static ones too: the port is gone.
     @discardableResult
-    public func flush(port: UInt16?) -> Int {
+    public func flush(port: UInt16) -> Int {
+        removeAll { _, value in UInt16(truncatingIfNeeded: value) == port }
+    }
+
+    /// Forgets the stations that were learned on `port`, or on any port.
+    @discardableResult
+    public func flush(dynamicOn port: UInt16?) -> Int {
         removeAll { _, value in
-            if let port { return UInt16(truncatingIfNeeded: value) == port }
-            return value & 0x1_0000 == 0
+            value & 0x1_0000 == 0 && (port == nil || UInt16(truncatingIfNeeded: value) == port)
         }
     }
 

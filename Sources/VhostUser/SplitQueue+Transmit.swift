@@ -42,12 +42,9 @@ extension SplitQueue {
             // One readable descriptor with header and frame: what drivers do with linear frames.
             if UInt16(truncatingIfNeeded: word &>> 32) & 7 == 0,
                 length > headerLength &+ 14,
-                length <= headerLength &+ FrameBatch.maximumFrameLength
+                length <= headerLength &+ FrameBatch.maximumFrameLength,
+                let host = unsafe translate(address, length)
             {
-                guard let host = unsafe translate(address, length) else {
-                    fail(.address)
-                    break
-                }
                 let low = unsafe nm_load64(host)
                 let start = unsafe host + headerLength
                 unsafe nm_prefetch(start)

@@ -51,6 +51,21 @@ public enum QueueFault: UInt8, Sendable {
     public var features: UInt64
     /// The guest's memory, which must outlive the queue.
     public var memory: GuestMemory
+
+    /// Puts a set-up together; whoever does has translated the addresses and knows that the rings
+    /// are mapped in full.
+    public init(
+        size: UInt16, descriptors: UnsafeMutableRawPointer, available: UnsafeMutableRawPointer,
+        used: UnsafeMutableRawPointer, base: UInt16, features: UInt64, memory: GuestMemory
+    ) {
+        unsafe self.size = size
+        unsafe self.descriptors = unsafe descriptors
+        unsafe self.available = unsafe available
+        unsafe self.used = unsafe used
+        unsafe self.base = base
+        unsafe self.features = features
+        unsafe self.memory = memory
+    }
 }
 
 /// The device's side of one split virtqueue of a network device.

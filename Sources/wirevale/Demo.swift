@@ -29,7 +29,12 @@ struct Demo: ParsableCommand {
     @Option(help: ArgumentHelp("The guest's initramfs.", valueName: "file"))
     var initrd: String?
 
-    @Option(help: ArgumentHelp("kvm or tcg; by default kvm where guests boot under it.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "kvm or tcg; by default kvm where guests boot under it.",
+            valueName: "name"
+        )
+    )
     var accel: String?
 
     @Flag(help: "Leave everything running afterwards, until Ctrl-C.")
@@ -53,9 +58,8 @@ struct Demo: ParsableCommand {
         } catch let interruption as DemoStage.Interrupted {
             print("\n  stopped; machines and switch are gone, nothing is left behind")
             throw ExitCode(128 + interruption.signal)
-        } catch {
-            complain("demo: \(error)")
-            throw ExitCode(1)
+        } catch let failure as DemoGuest.Failure {
+            throw Failure(.failure, "demo: \(failure)")
         }
     }
 
@@ -82,10 +86,10 @@ struct Demo: ParsableCommand {
             try stage.waitForSignal()
         }
         for guest in stage.guests { guest.end() }
-        let left = try stage.wait(5, for: "the ports' end") {
-            try stage.ask("query-ports").isEmpty ? 0 : nil
+        try stage.wait(5, for: "the end of the ports") {
+            try stage.ask("query-switches").isEmpty ? () : nil
         }
-        stage.tell("machines off; their ports went with them (\(left) left), and so does the switch")
+        stage.tell("machines off: their ports went with them, and the switch with its last port")
         print(
             """
 
@@ -165,18 +169,12 @@ struct Demo: ParsableCommand {
         let place = places.first { FileProbe.exists($0 + "/vmlinuz") } ?? ".build/guest"
         let found = (kernel: kernel ?? place + "/vmlinuz", initrd: initrd ?? place + "/initramfs")
         for file in [found.kernel, found.initrd] where !FileProbe.exists(file) {
-            complain(
-                "demo: there is no guest image at '\(file)'; run 'scripts/guest-image "
-                    + ".build/guest' (or 'make demo'), or name your own with --kernel and --initrd"
+            throw Failure(
+                .noInput,
+                "there is no guest image at '\(file)'; run 'scripts/guest-image .build/guest' "
+                    + "('make demo' does it), or name your own with --kernel and --initrd"
             )
-            throw ExitCode(66)
         }
         return found
-    }
-
-    private func complain(_ text: String) {
-        let line = [UInt8]((text + "\n").utf8)
-        // SAFETY: the array is alive during the call and its length is passed with it.
-        _ = unsafe line.withUnsafeBytes { unsafe write(2, $0.baseAddress, $0.count) }
     }
 }

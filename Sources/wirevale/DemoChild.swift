@@ -17,7 +17,13 @@ struct DemoChild {
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
         unsafe posix_spawn_file_actions_adddup2(&actions, input, 0)
         unsafe posix_spawn_file_actions_adddup2(&actions, output, 1)
-        unsafe posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        unsafe posix_spawn_file_actions_addopen(
+            &actions,
+            2,
+            errors,
+            O_WRONLY | O_CREAT | O_APPEND,
+            0o600
+        )
 
         var attributes = posix_spawnattr_t()
         unsafe posix_spawnattr_init(&attributes)

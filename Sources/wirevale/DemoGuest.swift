@@ -43,7 +43,10 @@ final class DemoGuest {
                 "console=ttyS0 quiet panic=-1 mitigations=off wv.name=\(name) "
                     + "wv.ip=\(address)/24 wv.serve=1 wv.life=600",
             ],
-            ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"],
+            [
+                "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial",
+                "stdio",
+            ],
         ]
     }
 

@@ -42,12 +42,16 @@ struct DemoMeasurement {
             "\(one.name) pings \(two.name)"
         )
         let answers = DemoReport.answers(output)
-        stage.tell("\(one.name) pinged \(two.name): \(answers.received) of \(answers.sent) came back")
+        stage.tell(
+            "\(one.name) pinged \(two.name): \(answers.received) of \(answers.sent) came back"
+        )
         guard let times = DemoReport.roundTrip(output) else {
             report.add("ping round trip", "no answer")
             return
         }
-        let figures = [times.average, times.least, times.most].map { DemoReport.number($0, digits: 2) }
+        let figures = [times.average, times.least, times.most].map {
+            DemoReport.number($0, digits: 2)
+        }
         report.add(
             "ping round trip",
             "\(figures[0]) ms (\(figures[1]) to \(figures[2]); \(answers.received) of "
@@ -63,7 +67,9 @@ struct DemoMeasurement {
             "\(one.name) streams TCP to \(two.name) for 5 seconds"
         )
         guard let rate = DemoReport.rate(output) else {
-            throw DemoGuest.Failure(description: "iperf3 said nothing of use:\n\(output.suffix(400))")
+            throw DemoGuest.Failure(
+                description: "iperf3 said nothing of use:\n\(output.suffix(400))"
+            )
         }
         let text = "\(DemoReport.number(rate, digits: 2)) Gbit/s"
         stage.tell("\(one.name) streamed TCP to \(two.name): \(text)")

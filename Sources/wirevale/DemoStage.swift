@@ -73,6 +73,11 @@ final class DemoStage {
             if let gone = guests.first(where: { $0.isSilent && $0.console >= 0 }) {
                 throw DemoGuest.Failure(description: "\(gone.name) ended early:\n\(gone.lastWords)")
             }
+            if enginePID > 0, waitpid(enginePID, nil, WNOHANG) == enginePID {
+                enginePID = 0
+                let log = DemoChild.tail(of: runtime.log, lines: 8)
+                throw DemoGuest.Failure(description: "the switch engine ended early:\n\(log)")
+            }
             guard ContinuousClock.now < deadline else {
                 throw DemoGuest.Failure(description: "\(what) took longer than \(Int(seconds)) s")
             }
@@ -96,15 +101,20 @@ final class DemoStage {
     }
 
     /// Has a guest run a command that must succeed; returns what it printed.
-    func run(_ command: String, on guest: DemoGuest, seconds: Int, _ what: String) throws -> String {
+    func run(_ command: String, on guest: DemoGuest, seconds: Int, _ what: String) throws -> String
+    {
         let call = guest.send(command, seconds: seconds)
         let answer = try wait(Double(seconds) + 10, for: what) {
             guest.take(upTo: "@end \(call) ")
         }
+        let said = answer.before.split(separator: "\n")
+            .drop { !$0.hasPrefix("@begin \(call)") }.dropFirst().joined(separator: "\n")
         guard answer.line == "@end \(call) 0" else {
-            throw DemoGuest.Failure(description: "\(what) failed on \(guest.name):\n\(answer.before)")
+            throw DemoGuest.Failure(
+                description: "\(what) failed on \(guest.name):\n\(said)"
+            )
         }
-        return answer.before
+        return said
     }
 
     private func listen() throws {
@@ -142,7 +152,9 @@ final class DemoStage {
     /// A line of the story, with the time since the demo began.
     func tell(_ line: String) {
         erase()
-        print("  [\(DemoReport.padded(DemoReport.number(elapsed, digits: 1), to: 5, right: true)) s] \(line)")
+        print(
+            "  [\(DemoReport.padded(DemoReport.number(elapsed, digits: 1), to: 5, right: true)) s] \(line)"
+        )
         fflush(nil)
     }
 

@@ -114,7 +114,10 @@ import Testing
     @Test(
         "devices get what they lack and nothing else",
         arguments: [
-            ("virtio-net-pci,netdev=n0,\(mac),vectors=4", "virtio-net-pci,netdev=n0,\(mac),vectors=4"),
+            (
+                "virtio-net-pci,netdev=n0,\(mac),vectors=4",
+                "virtio-net-pci,netdev=n0,\(mac),vectors=4"
+            ),
             (
                 "virtio-net,id=x,netdev=n0,addr=3,\(mac)",
                 "virtio-net,id=x,netdev=n0,addr=3,\(mac),vectors=0"
@@ -172,8 +175,8 @@ import Testing
                     + "-net nic,model=virtio,macaddr=52:54:00:00:00:01", "virtio-net-pci"
             ),
             (
-                "-net netmap,vlan=3,name=n0,ifname=vale0:vm1 -net nic,vlan=3,\(mac) -net nic -net user",
-                "virtio-net-pci"
+                "-net netmap,vlan=3,name=n0,ifname=vale0:vm1 -net nic,vlan=3,\(mac) "
+                    + "-net nic -net user", "virtio-net-pci"
             ),
             ("\(net) -net nic,netdev=n0,model=virtio,\(mac)", "virtio-net-pci"),
         ]
@@ -203,7 +206,7 @@ import Testing
         let command = try QemuCommandLine(
             [
                 "-nic", "netmap,ifname=vale0:a,model=virtio", "-nic", "netmap,ifname=vale0:b",
-                "-netdev", "{\"type\":\"netmap\",\"id\":\"wv1\",\"ifname\":\"vale1:c\",\"queues\":2}",
+                "-netdev", "{'type':'netmap','id':'wv1','ifname':'vale1:c','queues':2}",
             ],
             host: Self.tcg
         )

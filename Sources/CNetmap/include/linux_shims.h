@@ -12,6 +12,7 @@ int nm_eventfd(void);
 int nm_eventfd_ring(int fd);  // adds one, never blocks
 int nm_eventfd_drain(int fd); // back to zero
 int nm_is_eventfd(int fd);    // 1, 0 or -errno
+int nm_open_read_write(const char *path);
 int nm_set_nonblocking(int fd);
 int nm_set_close_on_exec(int fd, int on);
 

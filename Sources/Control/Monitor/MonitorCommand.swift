@@ -143,7 +143,7 @@ public enum MonitorCommand: Sendable, Hashable {
             let name = options.remove("name")
             // Without an id the port's own name serves; it is unique on one switch.
             let port = options["ifname"].flatMap { try? ValePortName($0) }
-            options.append("id", name ?? port.map { "\($0.master)-\($0.port)" } ?? "net0")
+            options.append("id", name ?? port?.identifier ?? "net0")
         }
         return try netdevAdd(options.text(implied: "type"), fileExists)
     }

@@ -13,6 +13,10 @@ public struct ValePortName: Sendable, Hashable, CustomStringConvertible {
     /// The whole name.
     public var description: String { "\(master):\(port)" }
 
+    /// The name as an id for `netdev_add`, `vale0-vm1`; no two names share one, because the name
+    /// of a switch has no '-'.
+    public var identifier: String { "\(master)-\(port)" }
+
     /// Checks and takes apart a name.
     ///
     /// - Throws: a sentence that says which half is wrong, why, and what a right one looks like.

@@ -1,0 +1,142 @@
+// The control socket: accepts clients, feeds their bytes to QMP sessions, sends replies and events.
+
+import CNetmap
+import Control
+import Glibc
+import Netmap
+import Logging
+
+/// Serves the QMP-shaped protocol on a unix socket. Control thread only.
+final class ControlServer {
+    private unowned let engine: Engine
+    private var listener: (file: OwnedDescriptor, token: UInt64, path: String)?
+    private var clients: [UInt64: Client] = [:]
+    private var nextClient: UInt64 = 1
+
+    /// One client's connection.
+    private final class Client {
+        let file: OwnedDescriptor
+        var session = QMPSession()
+        var unsent: [UInt8] = []
+        var token: UInt64 = 0
+
+        init(_ file: OwnedDescriptor) { self.file = file }
+    }
+
+    /// Beyond this much unread output a client gets no more events, and with replies is let go.
+    private static let maximumUnsent = 1 << 20
+
+    init(engine: Engine) { self.engine = engine }
+
+    /// Whether anybody is connected.
+    var hasClients: Bool { !clients.isEmpty }
+
+    /// Begins to accept clients at `path`.
+    func listen(_ path: String) throws {
+        try SocketFile.clear(path)
+        let file = OwnedDescriptor(
+            try SystemError.check(unsafe nm_unix_listen(path), "listen on \(path)"))
+        let token = try engine.loop.watch(file) { [unowned self] _ in accept() }
+        listener = (file, token, path)
+    }
+
+    /// Lets all clients go and removes the socket.
+    func close() {
+        if let listener {
+            engine.loop.unwatch(listener.file, listener.token)
+            _ = unsafe unlink(listener.path)
+        }
+        listener = nil
+        for client in clients.values { engine.loop.unwatch(client.file, client.token) }
+        clients = [:]
+    }
+
+    /// Sends an event to all clients that have negotiated and read what they are sent.
+    func broadcast(_ name: String, _ data: JSONObject) {
+        var now = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &now)
+        let event = QMPEvent(name, data, microseconds: now.tv_sec * 1_000_000 + now.tv_nsec / 1000)
+        let line = event.json.line
+        for (id, client) in clients where client.session.isNegotiated {
+            // A client that never reads (a QEMU that inherited the connection) misses events only.
+            guard client.unsent.count < 65_536 else { continue }
+            client.unsent += line
+            flush(id)
+        }
+    }
+
+    private func accept() {
+        guard let listener else { return }
+        let number = nm_unix_accept(listener.file.number)
+        guard number >= 0 else { return }
+        let client = Client(OwnedDescriptor(number))
+        let id = nextClient
+        nextClient += 1
+        do {
+            client.token = try engine.loop.watch(client.file) { [unowned self] readiness in
+                handle(id, readiness)
+            }
+        } catch {
+            engine.logger.error("\(error)")
+            return
+        }
+        clients[id] = client
+        engine.reconsiderLingering()
+        client.unsent += client.session.greeting.line
+        flush(id)
+    }
+
+    private func handle(_ id: UInt64, _ readiness: EventLoop.Readiness) {
+        guard let client = clients[id] else { return }
+        if readiness.contains(.writable) { flush(id) }
+        guard readiness.contains(.readable) || readiness.contains(.closed) else { return }
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        let n = unsafe nm_receive(client.file.number, &buffer, buffer.count, nil, nil)
+        if n == -Int64(EAGAIN) { return }
+        guard n > 0 else {
+            end(id)
+            return
+        }
+        for input in client.session.receive(buffer.prefix(Int(n))) {
+            switch input {
+            case .reply(let message):
+                client.unsent += message.line
+            case .request(let request):
+                do throws(QMPError) {
+                    let result = try engine.perform(request, client: id)
+                    client.unsent += request.reply(result).line
+                } catch {
+                    client.unsent += request.reply(error).line
+                }
+            }
+        }
+        flush(id)
+    }
+
+    private func flush(_ id: UInt64) {
+        guard let client = clients[id] else { return }
+        while !client.unsent.isEmpty {
+            let n = unsafe nm_send(client.file.number, client.unsent, client.unsent.count, nil, 0)
+            if n == -Int64(EAGAIN) { break }
+            guard n > 0 else {
+                end(id)
+                return
+            }
+            client.unsent.removeFirst(Int(n))
+        }
+        guard client.unsent.count <= ControlServer.maximumUnsent else {
+            engine.logger.warning("let a control client go that does not read replies")
+            end(id)
+            return
+        }
+        engine.loop.rewatch(
+            client.file, client.token,
+            for: client.unsent.isEmpty ? .readable : [.readable, .writable])
+    }
+
+    private func end(_ id: UInt64) {
+        guard let client = clients.removeValue(forKey: id) else { return }
+        engine.loop.unwatch(client.file, client.token)
+        engine.connectionEnded(id)
+    }
+}

@@ -1,0 +1,254 @@
+// What each command of the control protocol does. The schema has checked members and types before.
+
+import CNetmap
+import Control
+import Glibc
+import Netmap
+import Vale
+import VhostUser
+import Wire
+
+extension Engine {
+    /// Performs a request that the schema has accepted.
+    ///
+    /// - Parameter client: the connection that asked, which becomes the owner of ephemeral ports.
+    func perform(_ request: QMPRequest, client: UInt64) throws(QMPError) -> JSONValue {
+        let arguments = request.arguments
+        switch request.command {
+        case "query-version": return EngineVersion.current.json
+        case "query-commands": return Schema.wirevale.commandList
+        case "query-qmp-schema": return Schema.wirevale.introspection
+        case "human-monitor-command":
+            return .string(monitor(arguments["command-line"]?.stringValue ?? "", client))
+        case "quit": quit()
+        case "netdev_add": try addPort(NetdevOptions(arguments), owner: client)
+        case "netdev_del": removePort(try port(arguments, "id").number)
+        case "set_link":
+            try port(arguments, "name").isLinkUp = arguments["up"]?.boolValue ?? true
+        case "query-ports": return try queryPorts(arguments)
+        case "chardev-add": try addChardev(ChardevOptions(arguments))
+        case "chardev-remove": try removeChardev(arguments["id"]?.stringValue ?? "")
+        case "query-chardev": return queryChardevs()
+        case "query-switches": return querySwitches()
+        case "switch-set":
+            let state = try vale(arguments["switch"]?.stringValue ?? "")
+            if let seconds = arguments["ageing"]?.integerValue {
+                guard (0...Int(Int32.max)).contains(seconds) else {
+                    throw .expects("ageing", "a number of seconds, 0 for never")
+                }
+                unsafe state.plane.pointee.vale.ageing = UInt32(seconds)
+            }
+        case "query-fdb": return try queryTable(arguments)
+        case "fdb-add":
+            let target = try port(arguments, "ifname")
+            let mac = try address(arguments)
+            let state = try vale(target.options.port.master)
+            guard unsafe state.plane.pointee.vale.table.addStatic(mac.rawValue, on: target.number)
+            else { throw QMPError("The forwarding table has no room for \(mac)") }
+        case "fdb-del":
+            let mac = try address(arguments)
+            let state = try vale(arguments["switch"]?.stringValue ?? "")
+            guard unsafe state.plane.pointee.vale.table.remove(mac.rawValue) else {
+                throw QMPError(.deviceNotFound, "\(mac) is not in the table of '\(state.name)'")
+            }
+        case "fdb-flush":
+            let state = try vale(arguments["switch"]?.stringValue ?? "")
+            if arguments["ifname"] != nil {
+                let number = try port(arguments, "ifname").number
+                unsafe state.plane.pointee.vale.table.flush(dynamicOn: number)
+            } else {
+                unsafe state.plane.pointee.vale.table.flush(dynamicOn: nil)
+            }
+        case "query-workers": return queryWorkers()
+        default: throw .commandNotFound(request.command)
+        }
+        return .object([:])
+    }
+
+    /// One line of the human monitor.
+    private func monitor(_ line: String, _ client: UInt64) -> String {
+        do throws(MonitorCommand.LineError) {
+            let command = try MonitorCommand(line)
+            guard let request = command.request else { return command.text(for: .null) }
+            do throws(QMPError) {
+                return command.text(for: try perform(request, client: client))
+            } catch {
+                return "Error: \(error.description)\n"
+            }
+        } catch {
+            return error.description + "\n"
+        }
+    }
+
+    // MARK: Finding things
+
+    /// The port that a member names, by its id or its ifname.
+    private func port(_ arguments: JSONObject, _ member: String) throws(QMPError) -> VhostUserPort {
+        let name = arguments[member]?.stringValue ?? ""
+        guard
+            let port = ports.values.first(where: {
+                $0.options.id == name || "\($0.options.port)" == name
+            })
+        else { throw .deviceNotFound(name) }
+        return port
+    }
+
+    private func vale(_ name: String) throws(QMPError) -> SwitchState {
+        guard let state = switches[name] else {
+            throw QMPError(.deviceNotFound, "Switch '\(name)' not found")
+        }
+        return state
+    }
+
+    private func address(_ arguments: JSONObject) throws(QMPError) -> MACAddress {
+        let text = arguments["mac"]?.stringValue ?? ""
+        guard let mac = MACAddress(text), !mac.isMulticast else {
+            throw .expects("mac", "the address of one station, like '52:54:00:12:34:56'")
+        }
+        return mac
+    }
+
+    // MARK: Sockets
+
+    private func addChardev(_ options: ChardevOptions) throws(QMPError) {
+        guard chardevs[options.id] == nil else { throw .duplicate(options.id, for: "chardev") }
+        if let other = chardevs.values.first(where: { $0.path == options.path }) {
+            throw QMPError("The socket '\(options.path)' belongs to chardev '\(other.id)'")
+        }
+        chardevs[options.id] = options
+    }
+
+    private func removeChardev(_ id: String) throws(QMPError) {
+        guard let chardev = chardevs[id] else {
+            throw QMPError(.deviceNotFound, "Chardev '\(id)' not found")
+        }
+        guard !ports.values.contains(where: { $0.path == chardev.path }) else {
+            throw QMPError("Chardev '\(id)' is busy; remove its netdev first")
+        }
+        chardevs[id] = nil
+    }
+
+    private func queryChardevs() -> JSONValue {
+        .array(
+            chardevs.values.sorted { $0.id < $1.id }.map { chardev in
+                let port = ports.values.first { $0.path == chardev.path }
+                return [
+                    "label": .string(chardev.id), "filename": .string(chardev.filename),
+                    "frontend-open": .bool(port?.isConnected ?? false),
+                ]
+            })
+    }
+
+    // MARK: Queries
+
+    private func queryPorts(_ arguments: JSONObject) throws(QMPError) -> JSONValue {
+        if arguments["name"] != nil { return .array([describe(try port(arguments, "name"))]) }
+        let sorted = ports.values.sorted {
+            ($0.options.port.master, $0.number) < ($1.options.port.master, $1.number)
+        }
+        return .array(sorted.map(describe))
+    }
+
+    private func describe(_ port: VhostUserPort) -> JSONValue {
+        var object: JSONObject = [
+            "id": .string(port.options.id),
+            "ifname": .string("\(port.options.port)"),
+            "master": .string(port.options.port.master),
+            "type": .string(port.options.type),
+            "socket": .string(port.path),
+            "role": port.role == .server ? "server" : "client",
+            "operstate": .string(
+                !port.isLinkUp ? "DOWN" : port.isRunning ? "UP" : "LOWERLAYERDOWN"),
+            "link": .bool(port.isLinkUp),
+            "connected": .bool(port.isConnected),
+            "mtu": .integer(port.mtu),
+            "queues": .integer(max(port.options.queues, port.queuePairs)),
+            "ephemeral": .bool(port.options.isEphemeral),
+            "features": .array(Feature.names(port.features).map { .string($0) }),
+        ]
+        if let reason = port.reason { object["reason"] = .string(reason) }
+        object["stats64"] = ["rx": statistics(port.rx, isRx: true), "tx": statistics(port.tx)]
+        object["drops"] = ["rx": reasons(port.rx), "tx": reasons(port.tx)]
+        return .object(object)
+    }
+
+    private func statistics(_ counters: DirectionCounters, isRx: Bool = false) -> JSONValue {
+        let errors = counters.dropped(.malformed) + counters.dropped(.badOffload)
+        var object: JSONObject = [
+            "packets": .count(counters.packets), "bytes": .count(counters.bytes),
+            "errors": .count(errors), "dropped": .count(counters.dropped - errors),
+            "offloaded": .count(counters.offloaded),
+        ]
+        if isRx { object["multicast"] = .count(counters.multicast) }
+        return .object(object)
+    }
+
+    private func reasons(_ counters: DirectionCounters) -> JSONValue {
+        var object: JSONObject = [:]
+        for reason in DropReason.allCases { object[reason.name] = .count(counters.dropped(reason)) }
+        return .object(object)
+    }
+
+    private func querySwitches() -> JSONValue {
+        let now = nm_monotonic_seconds()
+        return .array(
+            switches.values.sorted { $0.name < $1.name }.map { state in
+                let vale = unsafe state.plane
+                let ageing = unsafe vale.pointee.vale.ageing
+                let entries = unsafe vale.pointee.vale.table.contents(now: now, ageing: ageing)
+                return [
+                    "ifname": .string(state.name),
+                    "ports": .integer(state.ports.count),
+                    "fdb": [
+                        "entries": .integer(entries.count),
+                        "size": .integer(unsafe vale.pointee.vale.table.capacity),
+                        "ageing": .integer(Int(ageing)),
+                        "moves": .count(unsafe vale.pointee.vale.table.moves),
+                        "evictions": .count(unsafe vale.pointee.vale.table.evictions),
+                        "floods": .count(unsafe vale.pointee.vale.floods),
+                    ],
+                ]
+            })
+    }
+
+    private func queryTable(_ arguments: JSONObject) throws(QMPError) -> JSONValue {
+        var states = switches.values.sorted { $0.name < $1.name }
+        if let name = arguments["switch"]?.stringValue { states = [try vale(name)] }
+        let now = nm_monotonic_seconds()
+        var rows: [JSONValue] = []
+        for state in states {
+            let ageing = unsafe state.plane.pointee.vale.ageing
+            let entries = unsafe state.plane.pointee.vale.table.contents(now: now, ageing: ageing)
+            for entry in entries.sorted(by: { ($0.port, $0.mac) < ($1.port, $1.mac) }) {
+                guard let port = ports[entry.port] else { continue }
+                rows.append([
+                    "mac": .string(MACAddress(rawValue: entry.mac).description),
+                    "ifname": .string("\(port.options.port)"),
+                    "master": .string(state.name),
+                    "state": entry.isStatic ? "static" : "reachable",
+                    "age": .integer(Int(entry.age)),
+                ])
+            }
+        }
+        return .array(rows)
+    }
+
+    private func queryWorkers() -> JSONValue {
+        .array(
+            pool.workers.map { worker in
+                let counters = unsafe page.worker(worker.index)
+                let tid = unsafe Int32(truncatingIfNeeded: nm_load64(&counters.pointee.tid))
+                let ns = tid == 0 ? 0 : max(0, nm_thread_cpu_ns(getpid(), tid))
+                return [
+                    "id": .integer(worker.index),
+                    "cpu": worker.cpu.map { .integer($0) } ?? .null,
+                    "tid": .integer(Int(tid)),
+                    "ports": .integer(worker.sourceCount),
+                    "turns": .count(unsafe nm_load64(&counters.pointee.turns)),
+                    "frames": .count(unsafe nm_load64(&counters.pointee.frames)),
+                    "sleeps": .count(unsafe nm_load64(&counters.pointee.sleeps)),
+                    "cpu-time": .number(Double(ns) / 1e9),
+                ]
+            })
+    }
+}

@@ -1,0 +1,327 @@
+// The engine: owns switches, ports, sockets, workers and counters, and wires them together.
+
+import CNetmap
+public import Control
+import Glibc
+public import Logging
+import Netmap
+import Vale
+import VhostUser
+import Wire
+
+/// One running engine. Made and run on one thread; everything but the workers happens there.
+public final class Engine {
+    /// What an engine is started with.
+    public struct Configuration: Sendable {
+        /// Where sockets, lock and counters are.
+        public var runtime: RuntimeDirectory
+        /// How many threads move frames.
+        public var workers = 1
+        /// Processors to pin workers to, in turn; empty for none.
+        public var cpus: [Int] = []
+        /// How long a worker without work polls before it sleeps: about one wake-up time.
+        public var spinMicroseconds = 30
+        /// Whether to leave when the last port has been gone for a while.
+        public var isOnDemand = false
+        /// How long that while is, in seconds.
+        public var lingerSeconds = 5.0
+
+        /// The defaults, in a given directory.
+        public init(runtime: RuntimeDirectory) { self.runtime = runtime }
+    }
+
+    /// Why an engine cannot start, as a sentence for the user.
+    public struct StartError: Error, CustomStringConvertible {
+        /// What went wrong.
+        public enum Kind: Sendable {
+            /// Another engine has the runtime directory.
+            case alreadyRunning
+            /// A file or directory cannot be made.
+            case cannotCreate
+            /// Not allowed.
+            case permission
+        }
+        /// What went wrong.
+        public let kind: Kind
+        /// The sentence.
+        public let description: String
+    }
+
+    /// One switch and what it needs.
+    @safe final class SwitchState {
+        let name: String
+        let plane: UnsafeMutablePointer<SwitchPlane>
+        var ports: [UInt16] = []
+
+        init(_ name: String, ageing: UInt32) {
+            self.name = name
+            unsafe plane = .allocate(capacity: 1)
+            unsafe plane.initialize(to: SwitchPlane(ageing: ageing))
+        }
+
+        deinit {
+            unsafe plane.deinitialize(count: 1)
+            unsafe plane.deallocate()
+        }
+    }
+
+    let configuration: Configuration
+    let loop: EventLoop
+    let pool: WorkerPool
+    let table = PortTable()
+    let page: CounterPage
+    let logger: Logger
+    var ports: [UInt16: VhostUserPort] = [:]
+    var switches: [String: SwitchState] = [:]
+    var chardevs: [String: ChardevOptions] = [:]
+    private var server: ControlServer?
+    private let lock: OwnedDescriptor
+    private let signals: OwnedDescriptor
+    private var lingerTimer: UInt64?
+
+    /// Takes the runtime directory and starts the workers; `run` does the rest.
+    public init(_ configuration: Configuration, logger: Logger) throws(StartError) {
+        self.configuration = configuration
+        self.logger = logger
+        do throws(RuntimeDirectory.AccessError) {
+            try configuration.runtime.create()
+        } catch {
+            throw StartError(
+                kind: error.kind == .permission ? .permission : .cannotCreate,
+                description: error.description)
+        }
+        lock = try Engine.lock(configuration.runtime)
+        do throws(SystemError) {
+            _ = nm_guard_install()
+            // A front-end that goes away while we write to it is news, not a reason to die.
+            signal(SIGPIPE, SIG_IGN)
+            // Blocked before the workers start, so that they inherit it and signals come here.
+            let numbers = [SIGTERM, SIGINT, SIGHUP]
+            signals = OwnedDescriptor(
+                try SystemError.check(
+                    unsafe nm_signalfd(numbers, Int32(numbers.count)), "signalfd"))
+            loop = try EventLoop()
+            page = try CounterPage(path: configuration.runtime.counters)
+            pool = try WorkerPool(
+                count: configuration.workers, cpus: configuration.cpus,
+                spinMicroseconds: configuration.spinMicroseconds, table: table, page: page)
+        } catch {
+            throw StartError(kind: .cannotCreate, description: error.description)
+        }
+    }
+
+    private static func lock(_ runtime: RuntimeDirectory) throws(StartError) -> OwnedDescriptor {
+        let number = unsafe nm_lock_file(runtime.pidFile)
+        if number == -EWOULDBLOCK {
+            throw StartError(
+                kind: .alreadyRunning,
+                description: "another engine is running in \(runtime.path); "
+                    + "talk to it, or give this one its own --runtime-dir")
+        }
+        guard number >= 0 else {
+            throw StartError(
+                kind: number == -EACCES ? .permission : .cannotCreate,
+                description: SystemError("open \(runtime.pidFile)", result: number).description)
+        }
+        let file = OwnedDescriptor(number)
+        let text = Array("\(getpid())\n".utf8)
+        _ = ftruncate(number, 0)
+        _ = unsafe write(number, text, text.count)
+        return file
+    }
+
+    /// Serves until SIGTERM, SIGINT or `quit`.
+    public func run() throws(StartError) {
+        let server = ControlServer(engine: self)
+        do {
+            try watchSignals()
+            _ = try loop.watch(pool.attention) { [unowned self] _ in
+                _ = nm_eventfd_drain(pool.attention.number)
+                for port in ports.values { port.checkFaults() }
+            }
+            // The lock is ours, so a control socket that is left over is a dead engine's.
+            try server.listen(configuration.runtime.controlSocket)
+        } catch {
+            throw StartError(kind: .cannotCreate, description: "\(error)")
+        }
+        self.server = server
+        logger.info(
+            "ready",
+            metadata: [
+                "directory": "\(configuration.runtime.path)",
+                "workers": "\(configuration.workers)",
+            ])
+        ServiceManager.notify("READY=1\nSTATUS=no ports")
+        reconsiderLingering()
+        loop.run()
+        ServiceManager.notify("STOPPING=1")
+        shutDown()
+        logger.info("stopped")
+    }
+
+    private func watchSignals() throws(SystemError) {
+        _ = try loop.watch(signals) { [unowned self] _ in
+            let number = nm_signalfd_read(signals.number)
+            // A terminal that goes away does not take the guests' network with it.
+            if number == SIGHUP { return }
+            logger.info("stopping", metadata: ["signal": "\(number)"])
+            loop.stop()
+        }
+    }
+
+    /// Ends `run`.
+    func quit() { loop.stop() }
+
+    private func shutDown() {
+        server?.close()
+        server = nil
+        for number in ports.keys.sorted() { removePort(number) }
+        pool.stop()
+        _ = unsafe unlink(configuration.runtime.pidFile)
+    }
+
+    // MARK: Switches and ports
+
+    /// Makes a port and, if it is the first, its switch.
+    ///
+    /// - Parameter owner: the control connection whose end is the port's, for ephemeral ones.
+    func addPort(_ options: NetdevOptions, owner: UInt64?) throws(QMPError) {
+        guard !ports.values.contains(where: { $0.options.id == options.id }) else {
+            throw .duplicate(options.id)
+        }
+        if let other = ports.values.first(where: { $0.options.port == options.port }) {
+            throw QMPError(
+                "Port '\(options.port)' exists already: it is netdev '\(other.options.id)'")
+        }
+        let (path, role) = try socket(for: options)
+        guard let number = (1..<UInt16(PortTable.capacity)).first(where: { ports[$0] == nil })
+        else { throw QMPError("No port number is free") }
+        let vale =
+            switches[options.port.master]
+            ?? SwitchState(options.port.master, ageing: 300)
+        let port = unsafe VhostUserPort(
+            options: options, path: path, role: role, number: number, vale: vale.plane,
+            page: page.claim(number, name: "\(options.port)"),
+            owner: options.isEphemeral ? owner : nil, loop: loop, pool: pool, logger: logger)
+        port.onChange = { [unowned self, unowned port] change in note(change, of: port) }
+        port.onAnnounce = { [unowned self] mac in announce(mac, from: number) }
+        do {
+            try port.open()
+        } catch {
+            port.close()
+            page.release(number)
+            throw QMPError("\(error)")
+        }
+        ports[number] = port
+        vale.ports.append(number)
+        switches[vale.name] = vale
+        unsafe table.set(number, port.plane)
+        publishMembers(of: vale)
+        reconsiderLingering()
+        logger.info("port added", metadata: ["port": "\(options.port)", "socket": "\(path)"])
+    }
+
+    private func socket(
+        for options: NetdevOptions
+    ) throws(QMPError) -> (String, VhostUserPort.Role) {
+        switch options {
+        case .netmap:
+            let path = configuration.runtime.socket(of: options.port)
+            do throws(RuntimeDirectory.AccessError) {
+                try RuntimeDirectory.check(socketPath: path)
+            } catch {
+                throw QMPError(error.description)
+            }
+            return (path, .server)
+        case .vhostUser(let vhost):
+            guard let chardev = chardevs[vhost.chardev] else {
+                throw QMPError(
+                    "chardev \"\(vhost.chardev)\" not found; make it with chardev-add first")
+            }
+            if let user = ports.values.first(where: { $0.path == chardev.path }) {
+                throw QMPError(
+                    "chardev \"\(vhost.chardev)\" is in use by netdev '\(user.options.id)'")
+            }
+            return (
+                chardev.path,
+                chardev.isServer ? .server : .client(retry: max(1, chardev.reconnect))
+            )
+        }
+    }
+
+    /// Removes a port, and its switch if it was the last.
+    func removePort(_ number: UInt16) {
+        guard let port = ports.removeValue(forKey: number),
+            let vale = switches[port.options.port.master]
+        else { return }
+        vale.ports.removeAll { $0 == number }
+        unsafe table.set(number, nil)
+        publishMembers(of: vale)
+        unsafe vale.plane.pointee.vale.table.flush(port: number)
+        port.close()
+        page.release(number)
+        if vale.ports.isEmpty {
+            // No worker can be in the switch: its last port has just gone with a grace period.
+            switches[vale.name] = nil
+            _ = unsafe rmdir(configuration.runtime.directory(ofSwitch: vale.name))
+        }
+        logger.info("port removed", metadata: ["port": "\(port.options.port)"])
+        reconsiderLingering()
+    }
+
+    private func publishMembers(of vale: SwitchState) {
+        let old = unsafe vale.plane.pointee.members
+        unsafe nm_store64_release(&vale.plane.pointee.members, PortList.make(vale.ports))
+        pool.synchronize()
+        PortList.free(old)
+    }
+
+    private func note(_ change: VhostUserPort.Change, of port: VhostUserPort) {
+        var data: JSONObject = ["netdev-id": .string(port.options.id)]
+        switch change {
+        case .connected:
+            if case .vhostUser(let vhost) = port.options {
+                data["chardev-id"] = .string(vhost.chardev)
+            }
+            server?.broadcast("NETDEV_VHOST_USER_CONNECTED", data)
+        case .disconnected:
+            // Whoever was there is gone; what comes next will be learned anew.
+            if let vale = switches[port.options.port.master] {
+                unsafe vale.plane.pointee.vale.table.flush(dynamicOn: port.number)
+            }
+            server?.broadcast("NETDEV_VHOST_USER_DISCONNECTED", data)
+        case .faulted(let reason):
+            data["reason"] = .string(reason)
+            server?.broadcast("NETDEV_ERROR", data)
+        }
+    }
+
+    /// Announces a guest's address on its behalf (SEND_RARP, vhost-user-spec 2.6 rule 10): this
+    /// switch and those behind other ports learn where it is now.
+    private func announce(_ mac: UInt64, from number: UInt16) {
+        guard let port = ports[number] else { return }
+        let frame = RARPFrame(MACAddress(rawValue: mac)).bytes
+        unsafe pool.inject(frame.indices.map { frame[$0] }, from: port.plane)
+    }
+
+    /// The ports that live as long as a control connection.
+    func connectionEnded(_ connection: UInt64) {
+        for (number, port) in ports where port.owner == connection { removePort(number) }
+        reconsiderLingering()
+    }
+
+    /// An engine that was started on demand leaves when nobody needs it.
+    func reconsiderLingering() {
+        guard configuration.isOnDemand else { return }
+        let isNeeded = !ports.isEmpty || server?.hasClients ?? false
+        if isNeeded, let timer = lingerTimer {
+            loop.cancel(timer)
+            lingerTimer = nil
+        } else if !isNeeded, lingerTimer == nil {
+            lingerTimer = loop.after(configuration.lingerSeconds) { [unowned self] in
+                logger.info("leaving: no ports and no clients")
+                loop.stop()
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+// What workers know of switches and ports. The control plane makes and frees these; workers read
+// them through addresses that are loaded once per turn, so that a change needs no lock: it is
+// published by one store, and the old state is freed when every worker has begun a new turn.
+
+import CNetmap
+import Netmap
+import Vale
+import VhostUser
+
+/// One queue pair of a port. Addresses are 0 and descriptors -1 where there is nothing.
+@unsafe struct QueuePair {
+    /// The guest's transmit queue: a `SplitQueue` that one worker serves.
+    var source: UInt64 = 0
+    /// The guest's receive queue: a `SplitQueue` that whoever holds `sinkLock` may fill.
+    var sink: UInt64 = 0
+    /// Whether frames from `source` are forwarded, or taken and discarded.
+    var sourceEnabled: UInt32 = 0
+    /// Whether `sink` takes frames.
+    var sinkEnabled: UInt32 = 0
+    /// Held by a worker for the length of one delivery, never by anybody else.
+    var sinkLock: UInt32 = 0
+    /// Eventfd that interrupts the guest for its transmit queue.
+    var sourceCall: UInt32 = .max
+    /// Eventfd that interrupts the guest for its receive queue.
+    var sinkCall: UInt32 = .max
+    /// Set by a worker that saw a queue of the pair break.
+    var faulted: UInt32 = 0
+}
+
+/// One port, as workers see it.
+@unsafe struct PortPlane {
+    let number: UInt16
+    let vale: UnsafeMutablePointer<SwitchPlane>
+    let pairs: UnsafeMutablePointer<QueuePair>
+    let rx: DirectionCounters
+    let tx: DirectionCounters
+    let page: UnsafeMutablePointer<nm_port_counters>
+    /// What `set_link` said.
+    var linkUp: UInt32 = 1
+    /// How many queue pairs have been enabled; frames spread over them.
+    var pairCount: UInt32 = 1
+}
+
+/// One switch, as workers see it.
+@unsafe struct SwitchPlane: ~Copyable {
+    let vale: Switch
+    /// Address of the port numbers to flood to: a count, then the numbers.
+    var members: UInt64
+
+    init(ageing: UInt32) {
+        unsafe vale = Switch(ageing: ageing)
+        unsafe members = PortList.make([])
+    }
+
+    deinit { unsafe PortList.free(members) }
+}
+
+/// A list of port numbers that workers read and the control plane replaces as a whole.
+enum PortList {
+    static func make(_ numbers: [UInt16]) -> UInt64 {
+        let memory = UnsafeMutablePointer<UInt16>.allocate(capacity: numbers.count + 1)
+        unsafe memory.initialize(to: UInt16(numbers.count))
+        for (index, number) in numbers.enumerated() {
+            unsafe (memory + 1 + index).initialize(to: number)
+        }
+        return UInt64(UInt(bitPattern: memory))
+    }
+
+    static func free(_ address: UInt64) {
+        // SAFETY: made by `make`, and no worker holds it any more (callers wait).
+        unsafe UnsafeMutablePointer<UInt16>(bitPattern: UInt(address))?.deallocate()
+    }
+}
+
+/// The addresses of all ports by number: what a worker needs to find a frame's destination.
+@safe final class PortTable: @unchecked Sendable {
+    // Unchecked: the words are written by the control thread with release stores and read by
+    // workers with acquire loads.
+    static let capacity = 65_000
+    let planes: UnsafeMutablePointer<UInt64>
+
+    init() {
+        unsafe planes = .allocate(capacity: 65_536)
+        unsafe planes.initialize(repeating: 0, count: 65_536)
+    }
+
+    deinit { unsafe planes.deallocate() }
+
+    func set(_ number: UInt16, _ plane: UnsafeMutablePointer<PortPlane>?) {
+        let address = UInt64(UInt(bitPattern: plane))
+        unsafe nm_store64_release(planes + Int(number), address)
+    }
+}

@@ -1,0 +1,286 @@
+// A worker: a thread that moves frames from the sources it serves to wherever they belong, polls
+// while there is work and sleeps when there is none. No allocation, no lock that a client can hold,
+// no logging (design 2, data plane).
+
+import CNetmap
+import Glibc
+import Netmap
+import Vale
+import VhostUser
+
+/// A source in a worker's list: one queue pair of one port.
+@unsafe struct WorkItem {
+    let plane: UnsafeMutablePointer<PortPlane>
+    let pair: Int
+}
+
+/// The words through which a worker and the control plane talk.
+@unsafe struct WorkerWords {
+    /// Address of the current `WorkList`; written by the control plane.
+    var list: UInt64 = 0
+    /// The grace period that the worker has seen begin, or 0 while it sleeps; written by the worker.
+    var seen: UInt64 = 0
+    /// Whether to end; written by the control plane.
+    var stop: UInt32 = 0
+}
+
+/// What one worker thread owns.
+@unsafe struct WorkerState: ~Copyable {
+    var batch = FrameBatch()
+    var plan = ForwardingPlan()
+    var scratch = DeliveryScratch()
+    var finisher = OffloadFinisher()
+    let planes: UnsafeMutablePointer<UInt64>
+    let counters: UnsafeMutablePointer<nm_worker_counters>
+    let epoll: Int32
+    let wake: Int32
+    /// Rung when a queue broke, so that the control plane looks.
+    let attention: Int32
+    let spinNanoseconds: UInt64
+
+    /// Where the control plane counts grace periods.
+    let generation: UnsafeMutablePointer<UInt64>
+    let shared: UnsafeMutablePointer<WorkerWords>
+
+    init(
+        planes: UnsafeMutablePointer<UInt64>,
+        counters: UnsafeMutablePointer<nm_worker_counters>,
+        epoll: Int32,
+        wake: Int32,
+        attention: Int32,
+        spinNanoseconds: UInt64,
+        generation: UnsafeMutablePointer<UInt64>,
+        shared: UnsafeMutablePointer<WorkerWords>
+    ) {
+        unsafe self.planes = unsafe planes
+        unsafe self.counters = unsafe counters
+        unsafe self.epoll = epoll
+        unsafe self.wake = wake
+        unsafe self.attention = attention
+        unsafe self.spinNanoseconds = spinNanoseconds
+        unsafe self.generation = unsafe generation
+        unsafe self.shared = unsafe shared
+    }
+}
+
+/// The sources that a worker serves, replaced as a whole by the control plane.
+@unsafe struct WorkList {
+    let count: Int
+    let items: UnsafeMutablePointer<WorkItem>
+}
+
+extension WorkerState {
+    /// Works until it is told to stop. Runs on the worker's own thread.
+    mutating func run() {
+        // SAFETY (whole extension): every address is loaded after `enterTurn`, and the control plane
+        // frees what it points to only after this worker has entered a later turn or sleeps.
+        unsafe nm_store64(&counters.pointee.tid, UInt64(nm_thread_id()))
+        var idleSince: UInt64 = 0
+        while unsafe nm_load32_acquire(&shared.pointee.stop) == 0 {
+            unsafe enterTurn()
+            if unsafe turn() {
+                idleSince = 0
+                continue
+            }
+            let now = nm_monotonic_ns()
+            if idleSince == 0 {
+                idleSince = now
+            } else if unsafe now &- idleSince >= spinNanoseconds {
+                unsafe sleep()
+                idleSince = 0
+                continue
+            }
+            nm_pause()
+        }
+        unsafe leave()
+    }
+
+    /// Sends one frame as if `plane`'s port had; for the control thread, which lends its own state.
+    mutating func inject(
+        _ frame: UnsafeMutableRawPointer, length: Int, from plane: UnsafeMutablePointer<PortPlane>
+    ) {
+        unsafe batch.removeAll()
+        let n = UInt32(length)
+        unsafe batch.frames[0] = unsafe Frame(address: frame, headLength: n, length: n)
+        unsafe batch.count = 1
+        unsafe forward(plane, 0)
+    }
+
+    /// Nothing from before is held from here on.
+    @_noLocks
+    private mutating func enterTurn() {
+        unsafe nm_store64_release(&shared.pointee.seen, nm_load64_acquire(generation))
+        nm_fence()
+    }
+
+    /// Nothing at all is held, however long this lasts.
+    @_noLocks
+    private mutating func leave() { unsafe nm_store64_release(&shared.pointee.seen, 0) }
+
+    /// One pass over all sources.
+    ///
+    /// - Returns: whether any of them had something.
+    private mutating func turn() -> Bool {
+        let address = unsafe nm_load64_acquire(&shared.pointee.list)
+        guard let work = unsafe UnsafePointer<WorkList>(bitPattern: UInt(address)) else {
+            return false
+        }
+        var busy = false
+        for index in unsafe 0..<work.pointee.count {
+            let item = unsafe work.pointee.items[index]
+            if unsafe serve(item) { busy = true }
+        }
+        unsafe nm_count(&counters.pointee.turns, 1)
+        if busy { unsafe nm_count(&counters.pointee.busy, 1) }
+        return busy
+    }
+
+    /// Moves at most one batch from one source.
+    private mutating func serve(_ item: WorkItem) -> Bool {
+        let plane = unsafe item.plane
+        let pair = unsafe plane.pointee.pairs + item.pair
+        guard
+            let source = unsafe UnsafeMutablePointer<SplitQueue>(
+                bitPattern: UInt(nm_load64_acquire(&pair.pointee.source)))
+        else { return false }
+        let rx = unsafe plane.pointee.rx
+        unsafe batch.removeAll()
+        if unsafe nm_load32(&pair.pointee.sourceEnabled) == 0 {
+            unsafe source.pointee.discard(counters: rx)
+        } else {
+            unsafe source.pointee.collect(into: &batch, counters: rx)
+            if unsafe batch.count != 0 { unsafe forward(plane, item.pair) }
+            unsafe source.pointee.completeCollected()
+        }
+        if unsafe source.pointee.isFaulty { unsafe report(pair) }
+        guard unsafe source.pointee.needsInterrupt() else { return unsafe batch.count != 0 }
+        unsafe ring(&pair.pointee.sourceCall, plane)
+        return true
+    }
+
+    /// Sends the batch on its way.
+    private mutating func forward(_ plane: UnsafeMutablePointer<PortPlane>, _ pair: Int) {
+        let rx = unsafe plane.pointee.rx
+        let number = unsafe plane.pointee.number
+        unsafe nm_count(&counters.pointee.frames, UInt64(batch.count))
+        guard unsafe nm_load32(&plane.pointee.linkUp) != 0 else {
+            rx.drop(.linkDown, unsafe batch.count)
+            return
+        }
+        let vale = unsafe plane.pointee.vale
+        unsafe vale.pointee.vale.classify(
+            batch, from: number, now: nm_monotonic_seconds(), counters: rx, into: &plan)
+        if unsafe plan.floodCount == 0 {
+            for k in unsafe 0..<plan.targetCount {
+                let target = unsafe plan.target(k)
+                if unsafe !deliver(target, pair) { rx.drop(.noDestination, target.count) }
+            }
+            return
+        }
+        let address = unsafe nm_load64_acquire(&vale.pointee.members)
+        guard let members = unsafe UnsafePointer<UInt16>(bitPattern: UInt(address)) else { return }
+        let count = unsafe Int(members[0])
+        // A count of one is the sender alone.
+        if count <= 1 { unsafe rx.drop(.noDestination, plan.floodCount) }
+        for k in 0..<count {
+            let port = unsafe members[1 + k]
+            if port == number { continue }
+            let target = unsafe plan.target(forPort: port)
+            if target.count > 0 { _ = unsafe deliver(target, pair) }
+        }
+    }
+
+    /// Hands frames to one port.
+    ///
+    /// - Returns: false if there is no such port any more.
+    private mutating func deliver(_ target: ForwardingPlan.Target, _ sourcePair: Int) -> Bool {
+        let address = unsafe nm_load64_acquire(planes + Int(target.port))
+        guard let plane = unsafe UnsafeMutablePointer<PortPlane>(bitPattern: UInt(address)) else {
+            return false
+        }
+        let tx = unsafe plane.pointee.tx
+        guard unsafe nm_load32(&plane.pointee.linkUp) != 0 else {
+            tx.drop(.linkDown, target.count)
+            return true
+        }
+        // As in VALE, a flow keeps its queue: the source's, modulo the destination's.
+        let pairs = unsafe max(1, Int(nm_load32(&plane.pointee.pairCount)))
+        let pair = unsafe plane.pointee.pairs + sourcePair % pairs
+        guard
+            let sink = unsafe UnsafeMutablePointer<SplitQueue>(
+                bitPattern: UInt(nm_load64_acquire(&pair.pointee.sink))),
+            unsafe nm_load32(&pair.pointee.sinkEnabled) != 0
+        else {
+            tx.drop(.noReader, target.count)
+            return true
+        }
+        while unsafe nm_try_lock(&pair.pointee.sinkLock) == 0 { nm_pause() }
+        unsafe sink.pointee.deliver(
+            batch, target.list, target.count, counters: tx, scratch: &scratch, finisher: &finisher)
+        let interrupt = unsafe sink.pointee.needsInterrupt()
+        let faulty = unsafe sink.pointee.isFaulty
+        unsafe nm_unlock(&pair.pointee.sinkLock)
+        if interrupt { unsafe ring(&pair.pointee.sinkCall, plane) }
+        if faulty { unsafe report(pair) }
+        return true
+    }
+
+    private func ring(
+        _ call: UnsafeMutablePointer<UInt32>, _ plane: UnsafeMutablePointer<PortPlane>
+    ) {
+        let descriptor = Int32(bitPattern: unsafe nm_load32(call))
+        guard descriptor >= 0 else { return }
+        _ = nm_eventfd_ring(descriptor)
+        unsafe nm_count_shared(&plane.pointee.page.pointee.notifies, 1)
+    }
+
+    private func report(_ pair: UnsafeMutablePointer<QueuePair>) {
+        if unsafe nm_load32(&pair.pointee.faulted) == 0 {
+            unsafe nm_store32(&pair.pointee.faulted, 1)
+            _ = unsafe nm_eventfd_ring(attention)
+        }
+    }
+
+    /// Asks every source for a kick and waits for the first; wakes at once if one has work after all.
+    private mutating func sleep() {
+        let address = unsafe nm_load64_acquire(&shared.pointee.list)
+        if let work = unsafe UnsafePointer<WorkList>(bitPattern: UInt(address)) {
+            var awake = false
+            for index in unsafe 0..<work.pointee.count {
+                let item = unsafe work.pointee.items[index]
+                let pair = unsafe item.plane.pointee.pairs + item.pair
+                if let source = unsafe UnsafeMutablePointer<SplitQueue>(
+                    bitPattern: UInt(nm_load64_acquire(&pair.pointee.source))),
+                    unsafe source.pointee.arm()
+                {
+                    awake = true
+                }
+            }
+            if !awake { unsafe wait() }
+        } else {
+            unsafe wait()
+        }
+        unsafe enterTurn()
+        let after = unsafe nm_load64_acquire(&shared.pointee.list)
+        guard let work = unsafe UnsafePointer<WorkList>(bitPattern: UInt(after)) else { return }
+        for index in unsafe 0..<work.pointee.count {
+            let item = unsafe work.pointee.items[index]
+            let pair = unsafe item.plane.pointee.pairs + item.pair
+            if let source = unsafe UnsafeMutablePointer<SplitQueue>(
+                bitPattern: UInt(nm_load64_acquire(&pair.pointee.source)))
+            {
+                unsafe source.pointee.disarm()
+            }
+        }
+    }
+
+    private mutating func wait() {
+        unsafe nm_count(&counters.pointee.sleeps, 1)
+        unsafe leave()
+        var events = nm_event()
+        // Kick descriptors are edge-triggered and never read; only the wake-up is.
+        if unsafe nm_epoll_wait(epoll, &events, 1, -1) > 0, events.token == 0 {
+            _ = unsafe nm_eventfd_drain(wake)
+        }
+    }
+}

@@ -1,0 +1,209 @@
+// All workers of an engine, and the grace period that lets the control plane free what they used.
+
+import CNetmap
+import Glibc
+import Netmap
+
+/// Starts workers, hands them sources, and knows when none of them can hold an old address.
+///
+/// Used by the control thread only.
+@safe final class WorkerPool {
+    /// One worker and its thread.
+    @safe final class Worker {
+        let index: Int
+        let cpu: Int?
+        let state: UnsafeMutablePointer<WorkerState>
+        let shared: UnsafeMutablePointer<WorkerWords>
+        let epoll: OwnedDescriptor
+        let wake: OwnedDescriptor
+        fileprivate(set) var items: [(plane: UnsafeMutablePointer<PortPlane>, pair: Int)] = unsafe []
+        fileprivate var thread: pthread_t = 0
+        /// How many sources the worker serves.
+        var sourceCount: Int { unsafe items.count }
+
+        fileprivate init(
+            _ index: Int, cpu: Int?, _ table: PortTable, _ page: CounterPage, attention: Int32,
+            spinNanoseconds: UInt64, generation: UnsafeMutablePointer<UInt64>
+        ) throws(SystemError) {
+            self.index = index
+            self.cpu = cpu
+            epoll = OwnedDescriptor(try SystemError.check(nm_epoll_create(), "epoll_create1"))
+            wake = OwnedDescriptor(try SystemError.check(nm_eventfd(), "eventfd"))
+            _ = try SystemError.check(
+                nm_epoll_add(epoll.number, wake.number, UInt32(NM_EPOLL_IN), 0), "epoll_ctl")
+            unsafe shared = .allocate(capacity: 1)
+            unsafe shared.initialize(to: WorkerWords())
+            unsafe state = .allocate(capacity: 1)
+            unsafe state.initialize(
+                to: WorkerState(
+                    planes: table.planes, counters: page.worker(index), epoll: epoll.number,
+                    wake: wake.number, attention: attention, spinNanoseconds: spinNanoseconds,
+                    generation: generation, shared: shared))
+        }
+
+        deinit {
+            unsafe state.deinitialize(count: 1)
+            unsafe state.deallocate()
+            unsafe shared.deallocate()
+        }
+    }
+
+    private(set) var workers: [Worker] = []
+    /// What the control thread uses to send a frame of its own.
+    private let hand: Worker
+    /// Readable when a worker has found a broken queue.
+    let attention: OwnedDescriptor
+    private let generation: UnsafeMutablePointer<UInt64>
+    private let table: PortTable
+    private let page: CounterPage
+
+    init(
+        count: Int, cpus: [Int], spinMicroseconds: Int, table: PortTable, page: CounterPage
+    ) throws(SystemError) {
+        self.table = table
+        self.page = page
+        attention = OwnedDescriptor(try SystemError.check(nm_eventfd(), "eventfd"))
+        unsafe generation = .allocate(capacity: 8)
+        unsafe generation.initialize(repeating: 1, count: 8)
+        hand = unsafe try Worker(
+            NM_COUNTERS_MAX_WORKERS - 1, cpu: nil, table, page, attention: attention.number,
+            spinNanoseconds: 0, generation: generation)
+        for index in 0..<count {
+            let cpu = cpus.isEmpty ? nil : cpus[index % cpus.count]
+            let worker = unsafe try Worker(
+                index, cpu: cpu, table, page, attention: attention.number,
+                spinNanoseconds: UInt64(spinMicroseconds) * 1000, generation: generation)
+            workers.append(worker)
+            try start(worker)
+        }
+    }
+
+    deinit { unsafe generation.deallocate() }
+
+    @safe private final class Start {
+        let state: UnsafeMutablePointer<WorkerState>
+        let index: Int
+        let cpu: Int?
+
+        init(_ state: UnsafeMutablePointer<WorkerState>, _ index: Int, _ cpu: Int?) {
+            unsafe self.state = unsafe state
+            self.index = index
+            self.cpu = cpu
+        }
+    }
+
+    private func start(_ worker: Worker) throws(SystemError) {
+        let start = unsafe Start(worker.state, worker.index, worker.cpu)
+        let box = unsafe Unmanaged.passRetained(start)
+        // SAFETY: the state outlives the thread, which `stop` joins before anything is freed.
+        let result = unsafe pthread_create(
+            &worker.thread, nil,
+            { argument in
+                guard let argument = unsafe argument else { return nil }
+                let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                unsafe nm_name_thread("worker/\(start.index)")
+                if let cpu = start.cpu { _ = nm_pin_thread(Int32(cpu)) }
+                unsafe start.state.pointee.run()
+                return nil
+            }, box.toOpaque())
+        guard result == 0 else {
+            unsafe box.release()
+            throw SystemError("pthread_create", result: -result)
+        }
+    }
+
+    /// Ends all threads. Nothing is forwarded afterwards.
+    func stop() {
+        for worker in workers {
+            unsafe nm_store32_release(&worker.shared.pointee.stop, 1)
+            _ = nm_eventfd_ring(worker.wake.number)
+            pthread_join(worker.thread, nil)
+            unsafe free(list: worker.shared.pointee.list)
+            unsafe worker.shared.pointee.list = 0
+        }
+        workers = []
+    }
+
+    /// The worker that serves a source, if any does.
+    func worker(of plane: UnsafeMutablePointer<PortPlane>, _ pair: Int) -> Worker? {
+        workers.first { worker in
+            unsafe worker.items.contains { unsafe $0.plane == plane && $0.pair == pair }
+        }
+    }
+
+    /// Gives a source to the worker with the fewest, and has it woken by `kick`.
+    func serve(
+        _ plane: UnsafeMutablePointer<PortPlane>, _ pair: Int, kick: OwnedDescriptor?
+    ) {
+        guard let worker = workers.min(by: { $0.sourceCount < $1.sourceCount }) else { return }
+        unsafe worker.items.append((plane, pair))
+        if let kick {
+            let events = UInt32(NM_EPOLL_IN) | UInt32(bitPattern: Int32(NM_EPOLL_EDGE))
+            _ = nm_epoll_add(worker.epoll.number, kick.number, events, 1)
+        }
+        publish(worker)
+        _ = nm_eventfd_ring(worker.wake.number)
+    }
+
+    /// Takes a source back; follow it with `synchronize` before freeing anything.
+    func release(
+        _ plane: UnsafeMutablePointer<PortPlane>, _ pair: Int, kick: OwnedDescriptor?
+    ) {
+        guard let worker = unsafe worker(of: plane, pair) else { return }
+        if let kick { _ = nm_epoll_remove(worker.epoll.number, kick.number) }
+        unsafe worker.items.removeAll { unsafe $0.plane == plane && $0.pair == pair }
+        publish(worker)
+    }
+
+    private func publish(_ worker: Worker) {
+        let old = unsafe worker.shared.pointee.list
+        let count = unsafe worker.items.count
+        let items = UnsafeMutablePointer<WorkItem>.allocate(capacity: max(1, count))
+        for unsafe (index, item) in unsafe worker.items.enumerated() {
+            unsafe (items + index).initialize(to: WorkItem(plane: item.plane, pair: item.pair))
+        }
+        let list = UnsafeMutablePointer<WorkList>.allocate(capacity: 1)
+        unsafe list.initialize(to: WorkList(count: count, items: items))
+        unsafe nm_store64_release(
+            &worker.shared.pointee.list, UInt64(UInt(bitPattern: list)))
+        synchronize()
+        free(list: old)
+    }
+
+    private func free(list address: UInt64) {
+        guard let list = unsafe UnsafeMutablePointer<WorkList>(bitPattern: UInt(address)) else {
+            return
+        }
+        unsafe list.pointee.items.deallocate()
+        unsafe list.deallocate()
+    }
+
+    /// Sends a frame from the control thread as if `plane`'s port had.
+    func inject(_ bytes: [UInt8], from plane: UnsafeMutablePointer<PortPlane>) {
+        var bytes = bytes
+        let count = bytes.count
+        // SAFETY: the frame is read during the call only.
+        unsafe bytes.withUnsafeMutableBytes { buffer in
+            guard let base = buffer.baseAddress else { return }
+            unsafe hand.state.pointee.inject(base, length: count, from: plane)
+        }
+    }
+
+    /// Waits until every worker has begun a turn after this call, or sleeps: nobody then holds an
+    /// address that was taken out of reach before it. Lasts one batch of each source at most.
+    func synchronize() {
+        nm_fence()
+        let target = unsafe nm_load64(generation) + 1
+        unsafe nm_store64_release(generation, target)
+        nm_fence()
+        for worker in workers {
+            var spins = 0
+            while true {
+                let seen = unsafe nm_load64_acquire(&worker.shared.pointee.seen)
+                if seen == 0 || seen >= target { break }
+                spins += 1
+                if spins > 100 { usleep(20) } else { nm_pause() }
+            }
+        }
+    }
+}

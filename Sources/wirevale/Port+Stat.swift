@@ -1,0 +1,57 @@
+// wirevale port stat: everything about a port, for the moment when something does not work.
+
+internal import ArgumentParser
+internal import Control
+
+extension Port {
+    struct Stat: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show all about a port: state, features, counters, reasons of drops.",
+            discussion: "rx is what the switch received from the port, tx is what it sent to it."
+        )
+
+        @Argument(help: "The ports: switch:port, or ids; all when left out.")
+        var names: [String] = []
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var engine: EngineOptions
+
+        func run() throws {
+            let client = try engine.connect()
+            let ports =
+                names.isEmpty ? try client.ports() : try names.flatMap { try client.ports($0) }
+            guard !output.json else { return print(JSONValue.array(ports).prettyDescription) }
+            Terminal.output(ports.map(Self.text).joined(separator: "\n"))
+        }
+
+        private static func text(_ port: JSONValue) -> String {
+            var lines = ["\(port.text("ifname")) (\(port.text("id"))): \(port.text("operstate"))"]
+            if let reason = port["reason"]?.stringValue { lines.append("  reason    \(reason)") }
+            lines.append(
+                "  type      \(port.text("type")), queues \(port.text("queues")), "
+                    + "mtu \(port.text("mtu"))"
+                    + (port["ephemeral"] == true ? ", goes with its owner" : "")
+                    + (port["link"] == false ? ", link off" : "")
+            )
+            if let socket = port["socket"]?.stringValue {
+                let who = port["role"] == "client" ? "the guest listens" : "the engine listens"
+                let peer = port["connected"] == true ? "connected" : "nobody connected"
+                lines.append("  socket    \(socket) (\(who), \(peer))")
+            }
+            let features = (port["features"]?.arrayValue ?? []).compactMap(\.stringValue)
+            if !features.isEmpty { lines.append("  features  " + features.joined(separator: " ")) }
+            for (direction, meaning) in [("rx", "from the port"), ("tx", "to the port")] {
+                let counters = (port["stats64"]?[direction]?.objectValue ?? [:])
+                    .map { "\($0.key) \($0.value)" }
+                lines.append(
+                    "  \(direction)        \(counters.joined(separator: ", "))  (\(meaning))"
+                )
+                let drops = (port["drops"]?[direction]?.objectValue ?? [:])
+                    .filter { $0.value != 0 }.map { "\($0.key) \($0.value)" }
+                if !drops.isEmpty {
+                    lines.append("  \(direction) drops  " + drops.joined(separator: ", "))
+                }
+            }
+            return lines.joined(separator: "\n") + "\n"
+        }
+    }
+}

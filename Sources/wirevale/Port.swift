@@ -1,0 +1,203 @@
+// wirevale port: what hangs on the switches.
+
+internal import ArgumentParser
+internal import Control
+
+struct Port: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show, add and remove ports.",
+        discussion: """
+            EXAMPLES:
+              wirevale port list                            all ports with their state
+              wirevale port add vale0:vm1                   a socket for a guest to connect to
+              wirevale port add vale0:vm1 --connect /run/vm1.sock
+                                                            a guest that listens by itself
+              wirevale port stat vale0:vm1                  counters and reasons of drops
+              wirevale port link vale0:vm1 off              pull the cable
+              wirevale port del vale0:vm1
+
+            rx is what the switch received from the port, tx is what it sent to it.
+            """,
+        subcommands: [List.self, Add.self, Del.self, Stat.self, Link.self],
+        defaultSubcommand: List.self
+    )
+
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show ports (the default).")
+
+        @Argument(help: "Only this port: switch:port, or its id.")
+        var name: String?
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var engine: EngineOptions
+
+        func run() throws {
+            let ports = try engine.connect().ports(name)
+            guard !output.json else { return print(JSONValue.array(ports).prettyDescription) }
+            var table = TextTable([
+                ("PORT", .left), ("ID", .left), ("STATE", .left), ("TYPE", .left),
+                ("RX-PACKETS", .right), ("TX-PACKETS", .right), ("DROPPED", .right),
+                ("NOTE", .left),
+            ])
+            for port in ports {
+                let stats = port["stats64"]
+                let dropped = ["rx", "tx"].map { stats?[$0]?["dropped"]?.integerValue ?? 0 }
+                table.add([
+                    port.text("ifname"), port.text("id"), port.text("operstate"),
+                    port.text("type"), stats?["rx"]?.text("packets") ?? "0",
+                    stats?["tx"]?.text("packets") ?? "0", String(dropped[0] + dropped[1]),
+                    port["reason"]?.stringValue ?? (port["link"] == false ? "link off" : ""),
+                ])
+            }
+            Terminal.output(table.text())
+        }
+    }
+
+    struct Add: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Add a port; its switch appears with its first port.",
+            discussion: """
+                EXAMPLES:
+                  wirevale port add vale0:vm1               prints the socket to give to QEMU
+                  wirevale port add vale0:vm1 --listen /run/user/1000/vm1.sock
+                  wirevale port add vale0:vm1 --connect /run/user/1000/vm1.sock
+                """
+        )
+
+        @Argument(help: "The port, switch:port, such as vale0:vm1.")
+        var name: String
+        @Option(help: "Name in netdev_del and events; made of the port's name if left out.")
+        var id: String?
+        @Option(help: "Queue pairs that the port offers.")
+        var queues = 1
+        @Option(help: ArgumentHelp("Listen on this path.", valueName: "path"))
+        var listen: String?
+        @Option(help: ArgumentHelp("Connect to this path, again and again.", valueName: "path"))
+        var connect: String?
+        @Flag(help: "Succeed when there is such a port already.")
+        var mayExist = false
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var engine: EngineOptions
+
+        func validate() throws {
+            if listen != nil, connect != nil {
+                throw ValidationError("--listen and --connect exclude each other")
+            }
+        }
+
+        func run() throws {
+            let port = try ValePortName(name)
+            let client = try engine.connectOrStart()
+            if mayExist, let found = try client.port(port.description) { return show(found) }
+            var arguments: JSONObject = [
+                "type": "netmap", "id": .string(id ?? port.identifier),
+                "ifname": .string(port.description), "queues": .integer(queues),
+            ]
+            let chardev = try chardev(port)
+            if let chardev {
+                arguments["type"] = "vhost-user"
+                arguments["chardev"] = .string(chardev.id)
+            }
+            do {
+                _ = try NetdevOptions(arguments)
+                if let chardev { _ = try client.execute("chardev-add", chardev.arguments) }
+                do {
+                    _ = try client.execute("netdev_add", arguments)
+                } catch {
+                    // A socket without its port would be in the way of the next attempt.
+                    if let chardev {
+                        _ = try? client.execute("chardev-remove", ["id": .string(chardev.id)])
+                    }
+                    throw error
+                }
+            } catch let error as QMPError where error.class == .genericError {
+                throw Failure(.cannotCreate, "\(port): \(error.description)")
+            }
+            guard let made = try client.port(port.description) else { return }
+            show(made)
+        }
+
+        private func chardev(_ port: ValePortName) throws -> ChardevOptions? {
+            guard let path = listen ?? connect else { return nil }
+            let text = "socket,id=\(port.identifier),path=\(KeyValueText.escape(path))"
+            do throws(QMPError) {
+                return try ChardevOptions(text: text + (listen == nil ? "" : ",server=on,wait=off"))
+            } catch {
+                throw Failure(.usage, error.description)
+            }
+        }
+
+        private func show(_ port: JSONValue) {
+            print(output.json ? port.prettyDescription : port.text("socket"))
+        }
+    }
+
+    struct Del: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Remove ports; a switch goes with its last port."
+        )
+
+        @Argument(help: "The ports: switch:port, or ids.")
+        var names: [String]
+        @Flag(help: "Succeed when there is no such port.")
+        var ifExists = false
+        @OptionGroup var engine: EngineOptions
+
+        func run() throws {
+            let client = try engine.connect()
+            for name in names {
+                guard let port = try client.port(name) else {
+                    if ifExists { continue }
+                    throw Failure(.noInput, "there is no port '\(name)'")
+                }
+                _ = try client.execute("netdev_del", ["id": port["id"] ?? .string(name)])
+            }
+        }
+    }
+
+    struct Link: ParsableCommand {
+        enum State: String, ExpressibleByArgument, CaseIterable { case on, off }
+
+        static let configuration = CommandConfiguration(
+            abstract: "Plug or unplug the cable of a port."
+        )
+
+        @Argument(help: "The port: switch:port, or its id.")
+        var name: String
+        @Argument(help: "on or off.")
+        var state: State
+        @OptionGroup var engine: EngineOptions
+
+        func run() throws {
+            let arguments: JSONObject = ["name": .string(name), "up": .bool(state == .on)]
+            _ = try engine.connect().execute("set_link", arguments)
+        }
+    }
+}
+
+extension ControlClient {
+    /// All ports, or the one called `name`.
+    func ports(_ name: String? = nil) throws -> [JSONValue] {
+        let arguments: JSONObject = name.map { ["name": .string($0)] } ?? [:]
+        return try execute("query-ports", arguments).arrayValue ?? []
+    }
+
+    /// The port called `name`, if there is one.
+    func port(_ name: String) throws -> JSONValue? {
+        do {
+            return try ports(name).first
+        } catch let error as QMPError where error.class == .deviceNotFound {
+            return nil
+        }
+    }
+}
+
+extension JSONValue {
+    /// A member as a table shows it: nothing at all when it is missing.
+    func text(_ key: String) -> String {
+        switch self[key] {
+        case nil, .null: ""
+        case .string(let text): text
+        case .some(let value): value.description
+        }
+    }
+}
