@@ -194,7 +194,7 @@ static void deliver(struct twin *t, const uint16_t *list, int n) {
     uint64_t delivered = 0, bytes = 0;
     for (int i = 0; i < n; i++) {
         struct frame *f = &t->frames[list[i]];
-        if (room <= 0 || f->length > k->size || f->extra_count) abort();
+        if (room <= 0 || f->length > k->size || f->extra_count || f->offload) abort();
         char *cell = k->slots + (long)j * NM_SLOT_SIZE;
         uint32_t index = nm_load32(cell);
         if (index >= k->buffer_count) abort();

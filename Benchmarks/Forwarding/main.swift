@@ -27,6 +27,7 @@ let sinkPort: UInt16 = 2
     let vale = Switch(seed: 0x9e37_79b9_7f4a_7c15)
     var plan = ForwardingPlan()
     var batch = FrameBatch()
+    var finisher = OffloadFinisher()
     let pages: UnsafeMutablePointer<nm_port_counters>
 
     init(size: Int) throws {
@@ -96,7 +97,8 @@ let sinkPort: UInt16 = 2
             vale.classify(batch, from: sourcePort, now: now, counters: rx, into: &plan)
             for k in 0..<plan.targetCount {
                 let target = plan.target(k)
-                unsafe into.deliver(batch, target.list, target.count, counters: tx)
+                unsafe into.deliver(
+                    batch, target.list, target.count, counters: tx, finisher: &finisher)
             }
             total += batch.count
             from.completeCollected()

@@ -50,7 +50,7 @@ class Process:
                 )
             except FileNotFoundError as error:
                 raise Skipped(f"{error.filename} is not installed: scripts/install-packages test")
-        test.add_log(self.log)
+        test.add_log(self.log, self)
         test.cleanup(f"stop {name}", self.stop)
 
     @property

@@ -43,7 +43,7 @@ class Test:
         self.wirevale = None
         self.prepared = None
         self.stack = []
-        self.logs = []
+        self.logs = {}
         self.before = Surroundings()
         self.began = time.monotonic()
 
@@ -104,9 +104,9 @@ class Test:
     def cleanup(self, what, action):
         self.stack.append((what, action))
 
-    def add_log(self, path):
-        if path not in self.logs:
-            self.logs.append(path)
+    def add_log(self, path, process=None):
+        """A file whose end is shown when the test fails, unless its process had ended well."""
+        self.logs[path] = process
 
     def tear_down(self, hasty):
         """Undoes everything, newest first, whatever fails; returns what went wrong."""
@@ -125,7 +125,9 @@ class Test:
         return [] if hasty else troubles
 
     def show_logs(self):
-        for path in self.logs:
+        for path, process in self.logs.items():
+            if process and not process.running and process.child.returncode == 0:
+                continue  # It did its part long ago.
             with open(path, errors="replace") as file:
                 lines = file.read().splitlines()
             print(f"--- {os.path.basename(path)} (the last of {len(lines)} lines)")

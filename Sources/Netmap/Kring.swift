@@ -109,6 +109,8 @@ public import CNetmap
     mutating func collectFragments(
         from start: Int, _ available: Int, into batch: inout FrameBatch
     ) -> Int {
+        // A frame has up to 64 fragments; without room for them it waits for the next batch.
+        if batch.extraSegments + 64 > batch.segmentCapacity { return 0 }
         var j = start
         var used = 0
         var total = 0
@@ -122,9 +124,7 @@ public import CNetmap
             let length = Int((word &>> 32) & 0xffff)
             used += 1
             j = j + 1 == slotCount ? 0 : j + 1
-            if index >= bufferCount || length > bufferSize || used > 64
-                || batch.extraSegments == batch.segmentCapacity
-            {
+            if index >= bufferCount || length > bufferSize || used > 64 {
                 good = false
             } else if good {
                 let piece = unsafe Segment(
@@ -138,6 +138,7 @@ public import CNetmap
                 total += length
             }
             if (word &>> 48) & UInt64(NS_MOREFRAG) == 0 {
+                if total > FrameBatch.maximumFrameLength { good = false }
                 if !good {
                     batch.extraSegments = firstExtra
                     total = 0
@@ -170,16 +171,60 @@ public import CNetmap
             base + NM_RING_TAIL, UInt32(truncatingIfNeeded: hwtail))
     }
 
-    /// Copies the frames of `batch` that `list` names into free slots and publishes them at once.
+    /// Copies the frames of `batch` that `list` names into free slots, in order.
     ///
-    /// All fragments of a frame or none: what does not fit is counted in `counters`.
-    @_noLocks @inlinable
+    /// All fragments of a frame or none: what does not fit is counted in `counters`. The ring has no
+    /// virtio-net header, so `finisher` completes frames that ask for a checksum or segmentation.
+    @inlinable
     public mutating func deliver(
         _ batch: borrowing FrameBatch,
         _ list: UnsafePointer<UInt16>,
         _ listCount: Int,
-        counters: DirectionCounters
+        counters: DirectionCounters,
+        finisher: inout OffloadFinisher
     ) {
+        var k = 0
+        while true {
+            k = unsafe deliverRun(batch, list, from: k, to: listCount, counters)
+            if k == listCount { return }
+            // SAFETY: `k` is below `listCount`.
+            unsafe deliverFinished(batch, Int(list[k]), counters, &finisher)
+            k = k &+ 1
+        }
+    }
+
+    @usableFromInline @inline(never)
+    mutating func deliverFinished(
+        _ batch: borrowing FrameBatch,
+        _ index: Int,
+        _ counters: DirectionCounters,
+        _ finisher: inout OffloadFinisher
+    ) {
+        guard finisher.begin(batch, index) else {
+            counters.drop(.badOffload)
+            return
+        }
+        let zero: UInt16 = 0
+        while finisher.finishNext(batch, index) {
+            // SAFETY: a list of one index, that of the frame which `finishNext` has just made.
+            unsafe finisher.batch.frames[0] = unsafe finisher.frame
+            unsafe withUnsafePointer(to: zero) { list in
+                _ = unsafe deliverRun(finisher.batch, list, from: 0, to: 1, counters)
+            }
+        }
+    }
+
+    /// Delivers frames until one needs software, and publishes them at once.
+    ///
+    /// - Returns: the position in `list` of that frame, or `end`.
+    @_noLocks @inlinable
+    mutating func deliverRun(
+        _ batch: borrowing FrameBatch,
+        _ list: UnsafePointer<UInt16>,
+        from begin: Int,
+        to end: Int,
+        _ counters: DirectionCounters
+    ) -> Int {
         // SAFETY: as in `collect`; `list` holds `listCount` indices below `batch.count`, which the
         // forwarding plan guarantees.
         var head = Int(unsafe nm_load32_acquire(base + NM_RING_HEAD))
@@ -192,43 +237,51 @@ public import CNetmap
         var delivered = 0
         var bytes = 0
         let frames = unsafe batch.frames
-        for k in 0..<listCount {
-            let frame = unsafe frames[Int(list[k])]
+        var k = begin
+        while k < end {
+            let index = unsafe Int(list[k])
+            let frame = unsafe frames[index]
             let length = unsafe Int(frame.length)
-            guard free > 0, length <= bufferSize, unsafe frame.extraCount == 0 else {
+            guard free > 0, length <= bufferSize, unsafe frame.extraCount == 0,
+                unsafe !frame.offload
+            else {
+                if unsafe frame.offload { break }
                 hwtail = j
-                let used = deliverFragments(batch, unsafe Int(list[k]), free, counters)
+                let used = deliverFragments(batch, index, free, counters)
                 free = free &- used
                 j = hwtail
                 if used != 0 {
                     delivered = delivered &+ 1
                     bytes = bytes &+ length
                 }
+                k = k &+ 1
                 continue
             }
             let cell = unsafe slotBase + j &* NM_SLOT_SIZE
-            let index = unsafe nm_load32(cell)
-            guard index < bufferCount else {
+            let buffer = unsafe nm_load32(cell)
+            if buffer < bufferCount {
+                unsafe nm_copy(buffers + Int(buffer) &* bufferSize, frame.address, length)
+                unsafe nm_store64(
+                    cell,
+                    UInt64(buffer) | UInt64(truncatingIfNeeded: length) &<< 32
+                        | UInt64(1 &<< 8) &<< 48)
+                free = free &- 1
+                delivered = delivered &+ 1
+                bytes = bytes &+ length
+                j = j &+ 1
+                if j == slotCount { j = 0 }
+            } else {
                 counters.drop(.malformed)
-                continue
             }
-            unsafe nm_copy(buffers + Int(index) &* bufferSize, frame.address, length)
-            unsafe nm_store64(
-                cell,
-                UInt64(index) | UInt64(truncatingIfNeeded: length) &<< 32
-                    | UInt64(1 &<< 8) &<< 48)
-            free = free &- 1
-            delivered = delivered &+ 1
-            bytes = bytes &+ length
-            j = j &+ 1
-            if j == slotCount { j = 0 }
+            k = k &+ 1
         }
         hwtail = j
         if j != start {
             unsafe nm_store32_release(
                 base + NM_RING_TAIL, UInt32(truncatingIfNeeded: j))
         }
-        counters.count(packets: delivered, bytes: bytes)
+        if delivered != 0 { counters.count(packets: delivered, bytes: bytes) }
+        return k
     }
 
     /// Delivers one frame that has several segments or needs several slots, or counts why not.

@@ -94,7 +94,14 @@ public import CNetmap
 
     @_noLocks @inlinable static func isLive(_ value: UInt64, now: UInt32, ageing: UInt32) -> Bool {
         value & 0x1_0000 != 0 || ageing == 0
-            || now &- UInt32(truncatingIfNeeded: value &>> 32) <= ageing
+            || age(value, now: now) <= ageing
+    }
+
+    /// Seconds since an entry was heard. Workers read the clock at different moments, so an entry can
+    /// be a second younger than now; that is no age at all.
+    @_noLocks @inlinable static func age(_ value: UInt64, now: UInt32) -> UInt32 {
+        let age = now &- UInt32(truncatingIfNeeded: value &>> 32)
+        return age > UInt32.max / 2 ? 0 : age
     }
 
     /// The port that `mac` was last seen on, or nil if it is unknown or too old.
@@ -173,7 +180,7 @@ public import CNetmap
                 break
             }
             if oldValue & 0x1_0000 != 0 { continue }
-            let age = now &- UInt32(truncatingIfNeeded: oldValue &>> 32)
+            let age = ForwardingTable.age(oldValue, now: now)
             if victim < 0 || age > oldest {
                 victim = way
                 oldest = age
@@ -268,7 +275,7 @@ public import CNetmap
                 mac: key & 0xffff_ffff_ffff,
                 port: UInt16(truncatingIfNeeded: value),
                 isStatic: fixed,
-                age: fixed ? 0 : now &- UInt32(truncatingIfNeeded: value &>> 32))
+                age: fixed ? 0 : ForwardingTable.age(value, now: now))
         }
     }
 }

@@ -73,6 +73,10 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
                 // SAFETY: a mapping made just now; the guard is removed before it is unmapped.
                 let number = unsafe nm_guard_add(UnsafeMutableRawPointer(bitPattern: base), length)
                 mapped.append((base, length, number))
+                guard number >= 0 else {
+                    throw GuestMemoryError(
+                        description: "no room to guard another memory region against truncation")
+                }
                 hosts.append(base + UInt(region.fileOffset))
             }
         } catch {
@@ -121,6 +125,10 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
             where start.addingReportingOverflow(region.size).overflow {
                 throw GuestMemoryError(description: "\(name) wraps around the address space")
             }
+            // Rings keep their alignment only if all three addresses have the same place in a page.
+            guard (region.guestAddress ^ region.userAddress) & 4095 == 0,
+                (region.userAddress ^ region.fileOffset) & 4095 == 0
+            else { throw GuestMemoryError(description: "\(name) is not aligned to pages") }
             guard region.fileOffset <= 1 << 46 else {
                 throw GuestMemoryError(description: "\(name) begins at \(region.fileOffset)")
             }

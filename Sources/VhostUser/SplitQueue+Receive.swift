@@ -56,11 +56,11 @@ extension SplitQueue {
             if unsafe frame.offload {
                 request = unsafe batch.headers[index]
                 if !request.isAccepted(by: acceptedOffloads) { break }
-                offloaded = offloaded &+ 1
             }
             if unsafe place(frame, batch, request, counters, &scratch) {
                 delivered = delivered &+ 1
                 bytes = bytes &+ Int(unsafe frame.length)
+                if unsafe frame.offload { offloaded = offloaded &+ 1 }
             }
             k = k &+ 1
         }

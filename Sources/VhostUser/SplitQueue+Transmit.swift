@@ -175,7 +175,8 @@ extension SplitQueue {
             counters.drop(.badOffload)
             return false
         }
-        unsafe batch.headers[index] = request
+        // Of the flags only NEEDS_CSUM is the sender's to say; no other reaches a receiver.
+        unsafe batch.headers[index] = RawOffload(low: request.low & ~0xfe, high: request.high)
         unsafe batch.frames[index].offload = true
         batch.count = index + 1
         return true

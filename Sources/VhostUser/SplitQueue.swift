@@ -142,6 +142,8 @@ public enum QueueFault: UInt8, Sendable {
     @usableFromInline @inline(never) @_noLocks
     mutating func fail(_ code: QueueFault) {
         if faultCode == 0 { faultCode = code.rawValue }
+        // Nothing is available any more, so no path needs to ask again.
+        seenAvailable = nextAvailable
     }
 
     /// How many entries wait from `nextAvailable + offset` on, or 0 if the index makes no sense.

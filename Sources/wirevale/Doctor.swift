@@ -10,7 +10,7 @@ struct Doctor: ParsableCommand {
         discussion: """
             EXAMPLES:
               wirevale doctor
-              wirevale doctor --json | jq -r '.[] | select(.state != "ok") | .install // empty'
+              wirevale doctor --json | jq -r '.[].install // empty'
 
             Exit status: 0 when guests can be connected to a switch here, else 69.
             """

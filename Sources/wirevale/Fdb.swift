@@ -8,11 +8,12 @@ struct Fdb: ParsableCommand {
         abstract: "Show and change forwarding tables.",
         discussion: """
             EXAMPLES:
-              wirevale fdb                                  all addresses
-              wirevale fdb show vale0 --json                as 'bridge -j fdb' prints them
-              wirevale fdb add 52:54:00:00:00:01 vale0:vm1  an address that is never aged or moved
+              wirevale fdb                      all addresses
+              wirevale fdb show vale0 --json    as 'bridge -j fdb' prints them
+              wirevale fdb add 52:54:00:00:00:01 vale0:vm1
+                                                never aged, never moved
               wirevale fdb del 52:54:00:00:00:01 vale0
-              wirevale fdb flush vale0                      forget what was learned
+              wirevale fdb flush vale0          forget what was learned
             """,
         subcommands: [Show.self, Add.self, Del.self, Flush.self],
         defaultSubcommand: Show.self

@@ -9,11 +9,11 @@ struct Monitor: ParsableCommand {
         abstract: "Talk to the engine's monitor, as QEMU's users know it.",
         discussion: """
             EXAMPLES:
-              wirevale monitor                              a prompt; 'help' lists the commands
-              wirevale monitor info network                 one command
+              wirevale monitor                  a prompt; 'help' lists commands
+              wirevale monitor info network     one command
               wirevale monitor host_net_add netmap,ifname=vale0:vm1
-              echo 'netdev_del n0' | wirevale monitor       commands from a file or a pipe
-              wirevale monitor --events                     what happens, one JSON object to a line
+              wirevale monitor < commands       commands from a file or a pipe
+              wirevale monitor --events         one JSON object to a line
             """
     )
 

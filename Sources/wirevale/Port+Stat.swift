@@ -7,7 +7,7 @@ extension Port {
     struct Stat: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show all about a port: state, features, counters, reasons of drops.",
-            discussion: "rx is what the switch received from the port, tx is what it sent to it."
+            discussion: "rx is what the switch received from the port, tx is what it sent."
         )
 
         @Argument(help: "The ports: switch:port, or ids; all when left out.")

@@ -8,15 +8,15 @@ struct Port: ParsableCommand {
         abstract: "Show, add and remove ports.",
         discussion: """
             EXAMPLES:
-              wirevale port list                            all ports with their state
-              wirevale port add vale0:vm1                   a socket for a guest to connect to
+              wirevale port list                  all ports with their state
+              wirevale port add vale0:vm1         prints the socket for a guest
               wirevale port add vale0:vm1 --connect /run/vm1.sock
-                                                            a guest that listens by itself
-              wirevale port stat vale0:vm1                  counters and reasons of drops
-              wirevale port link vale0:vm1 off              pull the cable
+                                                  for a guest that listens itself
+              wirevale port stat vale0:vm1        counters and reasons of drops
+              wirevale port link vale0:vm1 off    pull the cable
               wirevale port del vale0:vm1
 
-            rx is what the switch received from the port, tx is what it sent to it.
+            rx is what the switch received from the port, tx is what it sent.
             """,
         subcommands: [List.self, Add.self, Del.self, Stat.self, Link.self],
         defaultSubcommand: List.self

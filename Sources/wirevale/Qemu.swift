@@ -16,9 +16,10 @@ struct Qemu: ParsableCommand {
               wirevale qemu --print -m 512 -nic netmap,ifname=vale0:vm1,model=virtio
               wirevale qemu --qemu ~/qemu-10/bin/qemu-system-x86_64 ...
 
-            Everything else is QEMU's: write the options that you would give to QEMU, in any
-            order, after wirevale's own. Each -netdev, -nic or -net of type netmap becomes a port
-            on the switch that its ifname names; the port goes when QEMU ends.
+            Everything else is QEMU's: write the options that you would give to
+            QEMU, in any order, after wirevale's own. Each -netdev, -nic or -net of
+            type netmap becomes a port on the switch that its ifname names; the port
+            goes when QEMU ends.
             """
     )
 
@@ -55,10 +56,9 @@ struct Qemu: ParsableCommand {
         var sockets: [String: String] = [:]
         if isPrinting {
             for port in command.ports { sockets[port.id] = engine.directory.socket(of: port.port) }
-            Terminal.diagnose(
-                "note: this command needs its ports: wirevale port add "
-                    + command.ports.map(\.port.description).joined(separator: " ")
-            )
+            for port in command.ports {
+                Terminal.diagnose("note: needs 'wirevale port add \(port.port) --may-exist' first")
+            }
             let groups = command.groups(sockets: sockets)
             return print(ShellText.lines([[program]] + groups))
         }

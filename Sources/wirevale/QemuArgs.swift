@@ -9,11 +9,12 @@ struct QemuArgs: ParsableCommand {
         abstract: "Print the QEMU options that connect a guest to a port, and make the port.",
         discussion: """
             EXAMPLES:
-              qemu-system-x86_64 $(wirevale qemu-args vale0:vm1 --size 1G) guest.qcow2
+              qemu-system-x86_64 $(wirevale qemu-args vale0:vm1 --size 1G) disk.img
               wirevale qemu-args vale0:vm1 --queues 4 --kvm --json
 
-            The options include -m, because the guest's memory must be shared with the switch and
-            have the same size. The port stays until 'wirevale port del'.
+            The options include -m, because the guest's memory must be shared with
+            the switch and have the same size. The port stays until 'wirevale port
+            del'.
             """
     )
 

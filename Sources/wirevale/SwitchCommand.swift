@@ -10,8 +10,8 @@ struct SwitchCommand: ParsableCommand {
         discussion: """
             EXAMPLES:
               wirevale switch list
-              wirevale switch set vale0 --ageing 60         forget addresses after a minute
-              wirevale switch set vale0 --ageing 0          never forget
+              wirevale switch set vale0 --ageing 60     forget after a minute
+              wirevale switch set vale0 --ageing 0      never forget addresses
 
             A switch appears with its first port and goes with its last one.
             """,

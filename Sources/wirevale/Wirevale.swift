@@ -22,11 +22,12 @@ struct Wirevale: ParsableCommand {
               Ports, counters, reasons of drops:            wirevale port list
               Which address is behind which port:           wirevale fdb
 
-            The engine is started when a command needs it. Each runtime directory has an engine of
-            its own: --runtime-dir DIR, or WIREVALE_RUNTIME_DIR in the environment.
+            The engine is started when a command needs it. Each runtime directory
+            has an engine of its own: --runtime-dir DIR, or WIREVALE_RUNTIME_DIR in
+            the environment.
 
-            Exit status: 0 done, 1 the engine refused, 64 usage, 66 no such port, 69 no engine,
-            73 cannot create, 75 try again, 77 permission.
+            Exit status: 0 done, 1 the engine refused, 64 usage, 66 no such port,
+            69 no engine, 73 cannot create, 75 try again, 77 permission.
             """,
         version: EngineVersionText.text,
         subcommands: [
