@@ -27,7 +27,11 @@ let package = Package(
         .target(name: "CNetmap"),
         .target(name: "Wire", swiftSettings: settings),
         .target(name: "Netmap", dependencies: ["CNetmap", "Wire"], swiftSettings: settings),
-        .target(name: "Vale", dependencies: ["CNetmap", "Netmap", "Wire"], swiftSettings: settings),
+        .target(
+            name: "Vale",
+            dependencies: ["CNetmap", "Netmap", "Wire"],
+            swiftSettings: settings
+        ),
         .target(
             name: "VhostUser",
             dependencies: ["CNetmap", "Netmap", "Wire"],
@@ -49,6 +53,20 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
+            swiftSettings: settings
+        ),
+        // What `make bench` runs beside the engine itself.
+        .target(name: "CForwarding", dependencies: ["CNetmap"], path: "Benchmarks/CForwarding"),
+        .executableTarget(
+            name: "forwarding-bench",
+            dependencies: ["CForwarding", "CNetmap", "Netmap", "Vale"],
+            path: "Benchmarks/Forwarding",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "virtqueue-bench",
+            dependencies: ["CNetmap", "Netmap", "Vale", "VhostUser"],
+            path: "Benchmarks/Virtqueue",
             swiftSettings: settings
         ),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),

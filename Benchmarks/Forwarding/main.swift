@@ -42,7 +42,10 @@ let sinkPort: UInt16 = 2
         unsafe pages = .allocate(capacity: 2)
         // SAFETY: a C structure of integers; zeroes are its initial state.
         unsafe UnsafeMutableRawPointer(pages).initializeMemory(
-            as: UInt8.self, repeating: 0, count: 2 * MemoryLayout<nm_port_counters>.stride)
+            as: UInt8.self,
+            repeating: 0,
+            count: 2 * MemoryLayout<nm_port_counters>.stride
+        )
         vale.table.learn(sinkMAC, on: sinkPort, now: 0, ageing: 300)
         // Every slot once around, so that each buffer holds a frame of the wanted size.
         for _ in 0..<2 {
@@ -61,11 +64,15 @@ let sinkPort: UInt16 = 2
                 for b in 0..<size { span.storeBytes(of: UInt8(0), toByteOffset: b, as: UInt8.self) }
                 for b in 0..<6 {
                     span.storeBytes(
-                        of: UInt8(truncatingIfNeeded: sinkMAC >> (8 * b)), toByteOffset: b,
-                        as: UInt8.self)
+                        of: UInt8(truncatingIfNeeded: sinkMAC >> (8 * b)),
+                        toByteOffset: b,
+                        as: UInt8.self
+                    )
                     span.storeBytes(
-                        of: UInt8(truncatingIfNeeded: sourceMAC >> (8 * b)), toByteOffset: 6 + b,
-                        as: UInt8.self)
+                        of: UInt8(truncatingIfNeeded: sourceMAC >> (8 * b)),
+                        toByteOffset: 6 + b,
+                        as: UInt8.self
+                    )
                 }
                 return size
             }
@@ -85,10 +92,12 @@ let sinkPort: UInt16 = 2
         // SAFETY: `pages` has two entries and outlives the handles.
         let rx = unsafe DirectionCounters(
             unsafePage: UnsafeMutableRawPointer(pages).advanced(by: 64)
-                .assumingMemoryBound(to: nm_direction_counters.self))
+                .assumingMemoryBound(to: nm_direction_counters.self)
+        )
         let tx = unsafe DirectionCounters(
             unsafePage: UnsafeMutableRawPointer(pages + 1).advanced(by: 64 + 160)
-                .assumingMemoryBound(to: nm_direction_counters.self))
+                .assumingMemoryBound(to: nm_direction_counters.self)
+        )
         var total = 0
         while true {
             batch.removeAll()
@@ -98,7 +107,12 @@ let sinkPort: UInt16 = 2
             for k in 0..<plan.targetCount {
                 let target = plan.target(k)
                 unsafe into.deliver(
-                    batch, target.list, target.count, counters: tx, finisher: &finisher)
+                    batch,
+                    target.list,
+                    target.count,
+                    counters: tx,
+                    finisher: &finisher
+                )
             }
             total += batch.count
             from.completeCollected()
@@ -119,8 +133,13 @@ func measure(_ rounds: Int, _ body: () -> Int) -> Double {
 func twin(_ bed: borrowing Bed) -> OpaquePointer {
     guard
         let made = unsafe twin_create(
-            bed.source.descriptor.number, bed.sink.descriptor.number, UInt64(bed.source.byteCount),
-            Int32(slots), sourceMAC, sinkMAC)
+            bed.source.descriptor.number,
+            bed.sink.descriptor.number,
+            UInt64(bed.source.byteCount),
+            Int32(slots),
+            sourceMAC,
+            sinkMAC
+        )
     else { fatalError("no memory for the twin") }
     return unsafe made
 }
@@ -176,7 +195,8 @@ func compare(size: Int) throws {
         "\(size) bytes: wirevale \(format(median(results.swift))) ns/frame"
             + " (best \(format(results.swift.min() ?? 0))), C twin \(format(median(results.c))),"
             + " bare copy \(format(median(results.copy)));"
-            + " wirevale/copy \(format(median(overCopy))), wirevale/C \(format(median(overC)))")
+            + " wirevale/copy \(format(median(overCopy))), wirevale/C \(format(median(overC)))"
+    )
     unsafe twin_destroy(c)
     unsafe twin_destroy(copy)
 }

@@ -65,14 +65,18 @@ final class Connection {
             if n == -Int64(ECONNRESET) {
                 throw Ended(description: "the front-end went away", isOrderly: true)
             }
-            throw Ended(description: SystemError("recvmsg", result: n).description, isOrderly: false)
+            throw Ended(
+                description: SystemError("recvmsg", result: n).description,
+                isOrderly: false
+            )
         }
         guard n > 0 else {
             let orderly = bytes.isEmpty && header == nil
             throw Ended(
                 description: orderly
                     ? "the front-end disconnected" : "the front-end disconnected within a message",
-                isOrderly: orderly)
+                isOrderly: orderly
+            )
         }
         guard files.count <= 8 else {
             throw Ended(description: "more than 8 descriptors in a message", isOrderly: false)
@@ -98,7 +102,9 @@ final class Connection {
             if n == -Int64(EAGAIN) { return }
             guard n > 0 else {
                 throw Ended(
-                    description: SystemError("sendmsg", result: n).description, isOrderly: true)
+                    description: SystemError("sendmsg", result: n).description,
+                    isOrderly: true
+                )
             }
             unsent.removeFirst(Int(n))
         }

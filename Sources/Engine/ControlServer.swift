@@ -6,14 +6,18 @@ import Glibc
 import Netmap
 import Logging
 
-/// Serves the QMP-shaped protocol on a unix socket. Control thread only.
+/// Serves the QMP-shaped protocol on a unix socket.
+///
+/// Control thread only.
 final class ControlServer {
     private unowned let engine: Engine
     private var listener: (file: OwnedDescriptor, token: UInt64, path: String)?
     private var clients: [UInt64: Client] = [:]
     private var nextClient: UInt64 = 1
 
-    /// One client's connection.
+    /// Serves the QMP-shaped protocol on a unix socket.
+    ///
+    ///
     private final class Client {
         let file: OwnedDescriptor
         var session = QMPSession()
@@ -35,7 +39,8 @@ final class ControlServer {
     func listen(_ path: String) throws {
         try SocketFile.clear(path)
         let file = OwnedDescriptor(
-            try SystemError.check(unsafe nm_unix_listen(path), "listen on \(path)"))
+            try SystemError.check(unsafe nm_unix_listen(path), "listen on \(path)")
+        )
         let token = try engine.loop.watch(file) { [unowned self] _ in accept() }
         listener = (file, token, path)
     }
@@ -130,8 +135,10 @@ final class ControlServer {
             return
         }
         engine.loop.rewatch(
-            client.file, client.token,
-            for: client.unsent.isEmpty ? .readable : [.readable, .writable])
+            client.file,
+            client.token,
+            for: client.unsent.isEmpty ? .readable : [.readable, .writable]
+        )
     }
 
     private func end(_ id: UInt64) {

@@ -11,7 +11,11 @@ import Wire
 extension Engine {
     /// Performs a request that the schema has accepted.
     ///
-    /// - Parameter client: the connection that asked, which becomes the owner of ephemeral ports.
+    /// - Parameters:
+    ///   - request: the command and its arguments.
+    ///   - client: the connection that asked, which becomes the owner of ephemeral ports.
+    /// - Returns: what the client gets as `return`.
+    /// - Throws: what the client gets as `error`.
     func perform(_ request: QMPRequest, client: UInt64) throws(QMPError) -> JSONValue {
         let arguments = request.arguments
         switch request.command {
@@ -136,7 +140,8 @@ extension Engine {
                     "label": .string(chardev.id), "filename": .string(chardev.filename),
                     "frontend-open": .bool(port?.isConnected ?? false),
                 ]
-            })
+            }
+        )
     }
 
     // MARK: Queries
@@ -158,7 +163,8 @@ extension Engine {
             "socket": .string(port.path),
             "role": port.role == .server ? "server" : "client",
             "operstate": .string(
-                !port.isLinkUp ? "DOWN" : port.isRunning ? "UP" : "LOWERLAYERDOWN"),
+                !port.isLinkUp ? "DOWN" : port.isRunning ? "UP" : "LOWERLAYERDOWN"
+            ),
             "link": .bool(port.isLinkUp),
             "connected": .bool(port.isConnected),
             "mtu": .integer(port.mtu),
@@ -208,7 +214,8 @@ extension Engine {
                         "floods": .count(unsafe vale.pointee.vale.floods),
                     ],
                 ]
-            })
+            }
+        )
     }
 
     private func queryTable(_ arguments: JSONObject) throws(QMPError) -> JSONValue {
@@ -249,6 +256,7 @@ extension Engine {
                     "sleeps": .count(unsafe nm_load64(&counters.pointee.sleeps)),
                     "cpu-time": .number(Double(ns) / 1e9),
                 ]
-            })
+            }
+        )
     }
 }

@@ -9,9 +9,13 @@ import Vale
 import VhostUser
 import Wire
 
-/// One running engine. Made and run on one thread; everything but the workers happens there.
+/// One running engine.
+///
+/// Made and run on one thread; everything but the workers happens there.
 public final class Engine {
-    /// What an engine is started with.
+    /// One running engine.
+    ///
+    /// tarted with.
     public struct Configuration: Sendable {
         /// Where sockets, lock and counters are.
         public var runtime: RuntimeDirectory
@@ -88,7 +92,8 @@ public final class Engine {
         } catch {
             throw StartError(
                 kind: error.kind == .permission ? .permission : .cannotCreate,
-                description: error.description)
+                description: error.description
+            )
         }
         lock = try Engine.lock(configuration.runtime)
         do throws(SystemError) {
@@ -99,12 +104,19 @@ public final class Engine {
             let numbers = [SIGTERM, SIGINT, SIGHUP]
             signals = OwnedDescriptor(
                 try SystemError.check(
-                    unsafe nm_signalfd(numbers, Int32(numbers.count)), "signalfd"))
+                    unsafe nm_signalfd(numbers, Int32(numbers.count)),
+                    "signalfd"
+                )
+            )
             loop = try EventLoop()
             page = try CounterPage(path: configuration.runtime.counters)
             pool = try WorkerPool(
-                count: configuration.workers, cpus: configuration.cpus,
-                spinMicroseconds: configuration.spinMicroseconds, table: table, page: page)
+                count: configuration.workers,
+                cpus: configuration.cpus,
+                spinMicroseconds: configuration.spinMicroseconds,
+                table: table,
+                page: page
+            )
         } catch {
             throw StartError(kind: .cannotCreate, description: error.description)
         }
@@ -116,12 +128,14 @@ public final class Engine {
             throw StartError(
                 kind: .alreadyRunning,
                 description: "another engine is running in \(runtime.path); "
-                    + "talk to it, or give this one its own --runtime-dir")
+                    + "talk to it, or give this one its own --runtime-dir"
+            )
         }
         guard number >= 0 else {
             throw StartError(
                 kind: number == -EACCES ? .permission : .cannotCreate,
-                description: SystemError("open \(runtime.pidFile)", result: number).description)
+                description: SystemError("open \(runtime.pidFile)", result: number).description
+            )
         }
         let file = OwnedDescriptor(number)
         let text = Array("\(getpid())\n".utf8)
@@ -150,7 +164,8 @@ public final class Engine {
             metadata: [
                 "directory": "\(configuration.runtime.path)",
                 "workers": "\(configuration.workers)",
-            ])
+            ]
+        )
         ServiceManager.notify("READY=1\nSTATUS=no ports")
         reconsiderLingering()
         loop.run()
@@ -184,14 +199,18 @@ public final class Engine {
 
     /// Makes a port and, if it is the first, its switch.
     ///
-    /// - Parameter owner: the control connection whose end is the port's, for ephemeral ones.
+    /// - Parameters:
+    ///   - options: what to make.
+    ///   - owner: the control connection whose end is the port's, for ephemeral ones.
+    /// - Throws: what a client is told when it cannot be made.
     func addPort(_ options: NetdevOptions, owner: UInt64?) throws(QMPError) {
         guard !ports.values.contains(where: { $0.options.id == options.id }) else {
             throw .duplicate(options.id)
         }
         if let other = ports.values.first(where: { $0.options.port == options.port }) {
             throw QMPError(
-                "Port '\(options.port)' exists already: it is netdev '\(other.options.id)'")
+                "Port '\(options.port)' exists already: it is netdev '\(other.options.id)'"
+            )
         }
         let (path, role) = try socket(for: options)
         guard let number = (1..<UInt16(PortTable.capacity)).first(where: { ports[$0] == nil })
@@ -200,9 +219,17 @@ public final class Engine {
             switches[options.port.master]
             ?? SwitchState(options.port.master, ageing: 300)
         let port = unsafe VhostUserPort(
-            options: options, path: path, role: role, number: number, vale: vale.plane,
+            options: options,
+            path: path,
+            role: role,
+            number: number,
+            vale: vale.plane,
             page: page.claim(number, name: "\(options.port)"),
-            owner: options.isEphemeral ? owner : nil, loop: loop, pool: pool, logger: logger)
+            owner: options.isEphemeral ? owner : nil,
+            loop: loop,
+            pool: pool,
+            logger: logger
+        )
         port.onChange = { [unowned self, unowned port] change in note(change, of: port) }
         port.onAnnounce = { [unowned self] mac in announce(mac, from: number) }
         do {
@@ -236,11 +263,13 @@ public final class Engine {
         case .vhostUser(let vhost):
             guard let chardev = chardevs[vhost.chardev] else {
                 throw QMPError(
-                    "chardev \"\(vhost.chardev)\" not found; make it with chardev-add first")
+                    "chardev \"\(vhost.chardev)\" not found; make it with chardev-add first"
+                )
             }
             if let user = ports.values.first(where: { $0.path == chardev.path }) {
                 throw QMPError(
-                    "chardev \"\(vhost.chardev)\" is in use by netdev '\(user.options.id)'")
+                    "chardev \"\(vhost.chardev)\" is in use by netdev '\(user.options.id)'"
+                )
             }
             return (
                 chardev.path,

@@ -27,13 +27,16 @@ final class EventLoop {
 
     /// Calls `handler` whenever `file` is ready, until `unwatch`.
     func watch(
-        _ file: OwnedDescriptor, for interest: Readiness = .readable,
+        _ file: OwnedDescriptor,
+        for interest: Readiness = .readable,
         _ handler: @escaping (Readiness) -> Void
     ) throws(SystemError) -> UInt64 {
         let token = nextToken
         nextToken += 1
         _ = try SystemError.check(
-            nm_epoll_add(epoll.number, file.number, interest.rawValue, token), "epoll_ctl")
+            nm_epoll_add(epoll.number, file.number, interest.rawValue, token),
+            "epoll_ctl"
+        )
         handlers[token] = handler
         return token
     }

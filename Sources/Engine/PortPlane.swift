@@ -7,9 +7,13 @@ import Netmap
 import Vale
 import VhostUser
 
-/// One queue pair of a port. Addresses are 0 and descriptors -1 where there is nothing.
+/// One queue pair of a port.
+///
+/// Addresses are 0 and descriptors -1 where there is nothing.
 @unsafe struct QueuePair {
-    /// The guest's transmit queue: a `SplitQueue` that one worker serves.
+    /// One queue pair of a port.
+    ///
+    /// e: a `SplitQueue` that one worker serves.
     var source: UInt64 = 0
     /// The guest's receive queue: a `SplitQueue` that whoever holds `sinkLock` may fill.
     var sink: UInt64 = 0

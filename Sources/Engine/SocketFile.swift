@@ -18,23 +18,27 @@ enum SocketFile {
         if !directory.isEmpty, unsafe mkdir(directory, 0o700) != 0, errno != EEXIST {
             throw Taken(
                 description: "cannot make the directory \(directory): "
-                    + SystemError("mkdir", result: -errno).description)
+                    + SystemError("mkdir", result: -errno).description
+            )
         }
         var status = stat()
         guard unsafe lstat(path, &status) == 0 else { return }
         guard status.st_mode & S_IFMT == S_IFSOCK else {
             throw Taken(
-                description: "\(path) exists and is not a socket; remove it or choose another path")
+                description: "\(path) exists and is not a socket; remove it or choose another path"
+            )
         }
         let number = unsafe nm_unix_connect(path)
         if number >= 0 {
             _ = close(number)
             throw Taken(
-                description: "\(path) is in use by another process; choose another path or stop it")
+                description: "\(path) is in use by another process; choose another path or stop it"
+            )
         }
         guard number == -ECONNREFUSED else {
             throw Taken(
-                description: SystemError("look at \(path)", result: number).description)
+                description: SystemError("look at \(path)", result: number).description
+            )
         }
         _ = unsafe unlink(path)
     }

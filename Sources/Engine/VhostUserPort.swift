@@ -60,9 +60,16 @@ import VhostUser
     }
 
     init(
-        options: NetdevOptions, path: String, role: Role, number: UInt16,
-        vale: UnsafeMutablePointer<SwitchPlane>, page: UnsafeMutablePointer<nm_port_counters>,
-        owner: UInt64?, loop: EventLoop, pool: WorkerPool, logger: Logger
+        options: NetdevOptions,
+        path: String,
+        role: Role,
+        number: UInt16,
+        vale: UnsafeMutablePointer<SwitchPlane>,
+        page: UnsafeMutablePointer<nm_port_counters>,
+        owner: UInt64?,
+        loop: EventLoop,
+        pool: WorkerPool,
+        logger: Logger
     ) {
         self.options = options
         self.path = path
@@ -80,15 +87,22 @@ import VhostUser
         // SAFETY: the counters' page outlives the port (Engine keeps both).
         unsafe plane.initialize(
             to: PortPlane(
-                number: number, vale: vale, pairs: pairs,
+                number: number,
+                vale: vale,
+                pairs: pairs,
                 rx: DirectionCounters(unsafePage: &page.pointee.rx),
-                tx: DirectionCounters(unsafePage: &page.pointee.tx), page: page))
+                tx: DirectionCounters(unsafePage: &page.pointee.tx),
+                page: page
+            )
+        )
     }
 
     /// Whether a front-end is connected.
     var isConnected: Bool { connection != nil }
     /// Whether the guest's driver runs at least one pair of rings.
-    var isRunning: Bool { rings.keys.contains { $0 % 2 == 1 } && rings.keys.contains { $0 % 2 == 0 } }
+    var isRunning: Bool {
+        rings.keys.contains { $0 % 2 == 1 } && rings.keys.contains { $0 % 2 == 0 }
+    }
     /// Features that the front-end acknowledged.
     var features: UInt64 { session.features }
     /// Queue pairs that run.
@@ -111,7 +125,8 @@ import VhostUser
         case .server:
             try SocketFile.clear(path)
             let file = OwnedDescriptor(
-                try SystemError.check(unsafe nm_unix_listen(path), "listen on \(path)"))
+                try SystemError.check(unsafe nm_unix_listen(path), "listen on \(path)")
+            )
             let token = try loop.watch(file) { [unowned self] _ in accept() }
             listener = (file, token)
         case .client:
@@ -189,7 +204,10 @@ import VhostUser
                 }
             }
             loop.rewatch(
-                link.file, token, for: link.unsent.isEmpty ? .readable : [.readable, .writable])
+                link.file,
+                token,
+                for: link.unsent.isEmpty ? .readable : [.readable, .writable]
+            )
         } catch let error as Connection.Ended {
             disconnect(error.description, isOrderly: error.isOrderly)
         } catch {
@@ -225,7 +243,10 @@ import VhostUser
     /// Looks whether a worker has found one of the port's rings broken, or its memory gone.
     func checkFaults() {
         if let memory, memory.isTruncated {
-            disconnect("the front-end cut its memory file short while it was in use", isOrderly: false)
+            disconnect(
+                "the front-end cut its memory file short while it was in use",
+                isOrderly: false
+            )
             onChange(.faulted(reason ?? ""))
             return
         }
@@ -282,7 +303,8 @@ import VhostUser
     var onAnnounce: (UInt64) -> Void = { _ in }
 
     private func map(
-        _ regions: [MemoryRegion], _ files: [OwnedDescriptor]
+        _ regions: [MemoryRegion],
+        _ files: [OwnedDescriptor]
     ) throws(SessionError) {
         do throws(GuestMemoryError) {
             // No ring runs, so nobody uses the old memory; it goes when the new one is in place.
@@ -297,7 +319,9 @@ import VhostUser
         let sizes = SplitQueue.ringSizes(setup.size)
         guard
             let descriptors = unsafe memory.host(
-                user: setup.descriptors, length: sizes.descriptors),
+                user: setup.descriptors,
+                length: sizes.descriptors
+            ),
             let available = unsafe memory.host(user: setup.available, length: sizes.available),
             let used = unsafe memory.host(user: setup.used, length: sizes.used)
         else { throw SessionError("ring \(index) lies outside the shared memory") }
@@ -310,8 +334,16 @@ import VhostUser
         unsafe queue.initialize(
             to: SplitQueue(
                 QueueSetup(
-                    size: setup.size, descriptors: descriptors, available: available, used: used,
-                    base: setup.base, features: setup.features, memory: memory)))
+                    size: setup.size,
+                    descriptors: descriptors,
+                    available: available,
+                    used: used,
+                    base: setup.base,
+                    features: setup.features,
+                    memory: memory
+                )
+            )
+        )
         rings[index] = unsafe Ring(queue: queue, kick: setup.kick)
         reason = nil
         let address = UInt64(UInt(bitPattern: queue))

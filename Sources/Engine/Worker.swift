@@ -70,7 +70,9 @@ import VhostUser
 }
 
 extension WorkerState {
-    /// Works until it is told to stop. Runs on the worker's own thread.
+    /// Works until it is told to stop.
+    ///
+    /// Runs on the worker's own thread.
     mutating func run() {
         // SAFETY (whole extension): every address is loaded after `enterTurn`, and the control plane
         // frees what it points to only after this worker has entered a later turn or sleeps.
@@ -95,9 +97,13 @@ extension WorkerState {
         unsafe leave()
     }
 
-    /// Sends one frame as if `plane`'s port had; for the control thread, which lends its own state.
+    /// Works until it is told to stop.
+    ///
+    /// port had; for the control thread, which lends its own state.
     mutating func inject(
-        _ frame: UnsafeMutableRawPointer, length: Int, from plane: UnsafeMutablePointer<PortPlane>
+        _ frame: UnsafeMutableRawPointer,
+        length: Int,
+        from plane: UnsafeMutablePointer<PortPlane>
     ) {
         unsafe batch.removeAll()
         let n = UInt32(length)
@@ -141,7 +147,8 @@ extension WorkerState {
         let pair = unsafe plane.pointee.pairs + item.pair
         guard
             let source = unsafe UnsafeMutablePointer<SplitQueue>(
-                bitPattern: UInt(nm_load64_acquire(&pair.pointee.source)))
+                bitPattern: UInt(nm_load64_acquire(&pair.pointee.source))
+            )
         else { return false }
         let rx = unsafe plane.pointee.rx
         unsafe batch.removeAll()
@@ -169,7 +176,12 @@ extension WorkerState {
         }
         let vale = unsafe plane.pointee.vale
         unsafe vale.pointee.vale.classify(
-            batch, from: number, now: nm_monotonic_seconds(), counters: rx, into: &plan)
+            batch,
+            from: number,
+            now: nm_monotonic_seconds(),
+            counters: rx,
+            into: &plan
+        )
         if unsafe plan.floodCount == 0 {
             for k in unsafe 0..<plan.targetCount {
                 let target = unsafe plan.target(k)
@@ -208,7 +220,8 @@ extension WorkerState {
         let pair = unsafe plane.pointee.pairs + sourcePair % pairs
         guard
             let sink = unsafe UnsafeMutablePointer<SplitQueue>(
-                bitPattern: UInt(nm_load64_acquire(&pair.pointee.sink))),
+                bitPattern: UInt(nm_load64_acquire(&pair.pointee.sink))
+            ),
             unsafe nm_load32(&pair.pointee.sinkEnabled) != 0
         else {
             tx.drop(.noReader, target.count)
@@ -216,7 +229,13 @@ extension WorkerState {
         }
         while unsafe nm_try_lock(&pair.pointee.sinkLock) == 0 { nm_pause() }
         unsafe sink.pointee.deliver(
-            batch, target.list, target.count, counters: tx, scratch: &scratch, finisher: &finisher)
+            batch,
+            target.list,
+            target.count,
+            counters: tx,
+            scratch: &scratch,
+            finisher: &finisher
+        )
         let interrupt = unsafe sink.pointee.needsInterrupt()
         let faulty = unsafe sink.pointee.isFaulty
         unsafe nm_unlock(&pair.pointee.sinkLock)
@@ -226,7 +245,8 @@ extension WorkerState {
     }
 
     private func ring(
-        _ call: UnsafeMutablePointer<UInt32>, _ plane: UnsafeMutablePointer<PortPlane>
+        _ call: UnsafeMutablePointer<UInt32>,
+        _ plane: UnsafeMutablePointer<PortPlane>
     ) {
         let descriptor = Int32(bitPattern: unsafe nm_load32(call))
         guard descriptor >= 0 else { return }
@@ -250,7 +270,8 @@ extension WorkerState {
                 let item = unsafe work.pointee.items[index]
                 let pair = unsafe item.plane.pointee.pairs + item.pair
                 if let source = unsafe UnsafeMutablePointer<SplitQueue>(
-                    bitPattern: UInt(nm_load64_acquire(&pair.pointee.source))),
+                    bitPattern: UInt(nm_load64_acquire(&pair.pointee.source))
+                ),
                     unsafe source.pointee.arm()
                 {
                     awake = true
@@ -267,8 +288,8 @@ extension WorkerState {
             let item = unsafe work.pointee.items[index]
             let pair = unsafe item.plane.pointee.pairs + item.pair
             if let source = unsafe UnsafeMutablePointer<SplitQueue>(
-                bitPattern: UInt(nm_load64_acquire(&pair.pointee.source)))
-            {
+                bitPattern: UInt(nm_load64_acquire(&pair.pointee.source))
+            ) {
                 unsafe source.pointee.disarm()
             }
         }

@@ -16,29 +16,44 @@ import Netmap
         let shared: UnsafeMutablePointer<WorkerWords>
         let epoll: OwnedDescriptor
         let wake: OwnedDescriptor
-        fileprivate(set) var items: [(plane: UnsafeMutablePointer<PortPlane>, pair: Int)] = unsafe []
+        fileprivate(set) var items: [(plane: UnsafeMutablePointer<PortPlane>, pair: Int)] =
+            unsafe []
         fileprivate var thread: pthread_t = 0
         /// How many sources the worker serves.
         var sourceCount: Int { unsafe items.count }
 
         fileprivate init(
-            _ index: Int, cpu: Int?, _ table: PortTable, _ page: CounterPage, attention: Int32,
-            spinNanoseconds: UInt64, generation: UnsafeMutablePointer<UInt64>
+            _ index: Int,
+            cpu: Int?,
+            _ table: PortTable,
+            _ page: CounterPage,
+            attention: Int32,
+            spinNanoseconds: UInt64,
+            generation: UnsafeMutablePointer<UInt64>
         ) throws(SystemError) {
             self.index = index
             self.cpu = cpu
             epoll = OwnedDescriptor(try SystemError.check(nm_epoll_create(), "epoll_create1"))
             wake = OwnedDescriptor(try SystemError.check(nm_eventfd(), "eventfd"))
             _ = try SystemError.check(
-                nm_epoll_add(epoll.number, wake.number, UInt32(NM_EPOLL_IN), 0), "epoll_ctl")
+                nm_epoll_add(epoll.number, wake.number, UInt32(NM_EPOLL_IN), 0),
+                "epoll_ctl"
+            )
             unsafe shared = .allocate(capacity: 1)
             unsafe shared.initialize(to: WorkerWords())
             unsafe state = .allocate(capacity: 1)
             unsafe state.initialize(
                 to: WorkerState(
-                    planes: table.planes, counters: page.worker(index), epoll: epoll.number,
-                    wake: wake.number, attention: attention, spinNanoseconds: spinNanoseconds,
-                    generation: generation, shared: shared))
+                    planes: table.planes,
+                    counters: page.worker(index),
+                    epoll: epoll.number,
+                    wake: wake.number,
+                    attention: attention,
+                    spinNanoseconds: spinNanoseconds,
+                    generation: generation,
+                    shared: shared
+                )
+            )
         }
 
         deinit {
@@ -58,7 +73,11 @@ import Netmap
     private let page: CounterPage
 
     init(
-        count: Int, cpus: [Int], spinMicroseconds: Int, table: PortTable, page: CounterPage
+        count: Int,
+        cpus: [Int],
+        spinMicroseconds: Int,
+        table: PortTable,
+        page: CounterPage
     ) throws(SystemError) {
         self.table = table
         self.page = page
@@ -66,13 +85,25 @@ import Netmap
         unsafe generation = .allocate(capacity: 8)
         unsafe generation.initialize(repeating: 1, count: 8)
         hand = unsafe try Worker(
-            NM_COUNTERS_MAX_WORKERS - 1, cpu: nil, table, page, attention: attention.number,
-            spinNanoseconds: 0, generation: generation)
+            NM_COUNTERS_MAX_WORKERS - 1,
+            cpu: nil,
+            table,
+            page,
+            attention: attention.number,
+            spinNanoseconds: 0,
+            generation: generation
+        )
         for index in 0..<count {
             let cpu = cpus.isEmpty ? nil : cpus[index % cpus.count]
             let worker = unsafe try Worker(
-                index, cpu: cpu, table, page, attention: attention.number,
-                spinNanoseconds: UInt64(spinMicroseconds) * 1000, generation: generation)
+                index,
+                cpu: cpu,
+                table,
+                page,
+                attention: attention.number,
+                spinNanoseconds: UInt64(spinMicroseconds) * 1000,
+                generation: generation
+            )
             workers.append(worker)
             try start(worker)
         }
@@ -97,7 +128,8 @@ import Netmap
         let box = unsafe Unmanaged.passRetained(start)
         // SAFETY: the state outlives the thread, which `stop` joins before anything is freed.
         let result = unsafe pthread_create(
-            &worker.thread, nil,
+            &worker.thread,
+            nil,
             { argument in
                 guard let argument = unsafe argument else { return nil }
                 let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
@@ -105,14 +137,18 @@ import Netmap
                 if let cpu = start.cpu { _ = nm_pin_thread(Int32(cpu)) }
                 unsafe start.state.pointee.run()
                 return nil
-            }, box.toOpaque())
+            },
+            box.toOpaque()
+        )
         guard result == 0 else {
             unsafe box.release()
             throw SystemError("pthread_create", result: -result)
         }
     }
 
-    /// Ends all threads. Nothing is forwarded afterwards.
+    /// Ends all threads.
+    ///
+    /// Nothing is forwarded afterwards.
     func stop() {
         for worker in workers {
             unsafe nm_store32_release(&worker.shared.pointee.stop, 1)
@@ -133,7 +169,9 @@ import Netmap
 
     /// Gives a source to the worker with the fewest, and has it woken by `kick`.
     func serve(
-        _ plane: UnsafeMutablePointer<PortPlane>, _ pair: Int, kick: OwnedDescriptor?
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ pair: Int,
+        kick: OwnedDescriptor?
     ) {
         guard let worker = workers.min(by: { $0.sourceCount < $1.sourceCount }) else { return }
         unsafe worker.items.append((plane, pair))
@@ -147,7 +185,9 @@ import Netmap
 
     /// Takes a source back; follow it with `synchronize` before freeing anything.
     func release(
-        _ plane: UnsafeMutablePointer<PortPlane>, _ pair: Int, kick: OwnedDescriptor?
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ pair: Int,
+        kick: OwnedDescriptor?
     ) {
         guard let worker = unsafe worker(of: plane, pair) else { return }
         if let kick { _ = nm_epoll_remove(worker.epoll.number, kick.number) }
@@ -159,13 +199,15 @@ import Netmap
         let old = unsafe worker.shared.pointee.list
         let count = unsafe worker.items.count
         let items = UnsafeMutablePointer<WorkItem>.allocate(capacity: max(1, count))
-        for unsafe (index, item) in unsafe worker.items.enumerated() {
+        for unsafe(index, item) in unsafe worker.items.enumerated() {
             unsafe (items + index).initialize(to: WorkItem(plane: item.plane, pair: item.pair))
         }
         let list = UnsafeMutablePointer<WorkList>.allocate(capacity: 1)
         unsafe list.initialize(to: WorkList(count: count, items: items))
         unsafe nm_store64_release(
-            &worker.shared.pointee.list, UInt64(UInt(bitPattern: list)))
+            &worker.shared.pointee.list,
+            UInt64(UInt(bitPattern: list))
+        )
         synchronize()
         free(list: old)
     }
@@ -190,7 +232,9 @@ import Netmap
     }
 
     /// Waits until every worker has begun a turn after this call, or sleeps: nobody then holds an
-    /// address that was taken out of reach before it. Lasts one batch of each source at most.
+    /// address that was taken out of reach before it.
+    ///
+    /// Lasts one batch of each source at most.
     func synchronize() {
         nm_fence()
         let target = unsafe nm_load64(generation) + 1

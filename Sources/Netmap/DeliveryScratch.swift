@@ -2,7 +2,9 @@
 
 import CNetmap
 
-/// Room for the descriptor chains that one frame is spread over. One worker owns it.
+/// Room for the descriptor chains that one frame is spread over.
+///
+/// One worker owns it.
 @safe public struct DeliveryScratch: ~Copyable {
     /// Segments and chains that one frame may take at its receiver.
     @inlinable public static var capacity: Int { @_noLocks get { 1024 } }
@@ -21,7 +23,10 @@ import CNetmap
         unsafe rooms = .allocate(capacity: n)
         // SAFETY: trivial types, read only where written before.
         unsafe UnsafeMutableRawPointer(segments).initializeMemory(
-            as: UInt8.self, repeating: 0, count: n * MemoryLayout<Segment>.stride)
+            as: UInt8.self,
+            repeating: 0,
+            count: n * MemoryLayout<Segment>.stride
+        )
         unsafe heads.initialize(repeating: 0, count: n)
         unsafe rooms.initialize(repeating: 0, count: n)
     }
@@ -40,8 +45,8 @@ extension FrameBatch {
     ///   - frame: a frame of this batch.
     ///   - header: bytes 0 to 7 and 8 to 11 of the header.
     ///   - headerLength: how many of those bytes to write, 0 to 12.
-    ///   - pieces: writable memory of at least `headerLength + frame.length` bytes in `pieceCount`
-    ///     segments.
+    ///   - pieces: writable memory of at least `headerLength + frame.length` bytes.
+    ///   - pieceCount: how many segments that is.
     @_noLocks
     public func scatter(
         _ frame: Frame,

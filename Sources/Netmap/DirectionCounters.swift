@@ -15,7 +15,12 @@ public import CNetmap
     }
 
     /// Adds frames that were delivered or taken.
-    @_noLocks @inlinable public func count(packets: Int, bytes: Int, multicast: Int = 0, offloaded: Int = 0) {
+    @_noLocks @inlinable public func count(
+        packets: Int,
+        bytes: Int,
+        multicast: Int = 0,
+        offloaded: Int = 0
+    ) {
         // SAFETY: `page` outlives the handle (init); the fields are aligned 64-bit words.
         unsafe nm_count(&page.pointee.packets, UInt64(truncatingIfNeeded: packets))
         unsafe nm_count(&page.pointee.bytes, UInt64(truncatingIfNeeded: bytes))

@@ -111,10 +111,16 @@ public struct RawOffload: BitwiseCopyable, Sendable {
         // reader reaches before the source has written it (readers stop at `count`).
         unsafe UnsafeMutableRawPointer(frames)
             .initializeMemory(
-                as: UInt8.self, repeating: 0, count: frameCount * MemoryLayout<Frame>.stride)
+                as: UInt8.self,
+                repeating: 0,
+                count: frameCount * MemoryLayout<Frame>.stride
+            )
         unsafe UnsafeMutableRawPointer(segments)
             .initializeMemory(
-                as: UInt8.self, repeating: 0, count: segmentCapacity * MemoryLayout<Segment>.stride)
+                as: UInt8.self,
+                repeating: 0,
+                count: segmentCapacity * MemoryLayout<Segment>.stride
+            )
         unsafe headers.initialize(repeating: .none, count: frameCount)
     }
 
@@ -143,7 +149,10 @@ public struct RawOffload: BitwiseCopyable, Sendable {
     /// - Returns: how many bytes there were, at most `length`.
     @_noLocks @discardableResult
     public func copy(
-        _ index: Int, from offset: Int, length: Int, to destination: UnsafeMutableRawPointer
+        _ index: Int,
+        from offset: Int,
+        length: Int,
+        to destination: UnsafeMutableRawPointer
     ) -> Int {
         // SAFETY: every segment was checked against its owner's memory by the source that made the
         // batch; `destination` holds `length` bytes, which the caller promises.

@@ -87,7 +87,8 @@ public import CNetmap
             unsafe frames[count] = unsafe Frame(
                 address: address,
                 headLength: UInt32(truncatingIfNeeded: length),
-                length: UInt32(truncatingIfNeeded: length))
+                length: UInt32(truncatingIfNeeded: length)
+            )
             count = count &+ 1
             bytes = bytes &+ length
             taken = taken &+ 1
@@ -107,7 +108,9 @@ public import CNetmap
     /// - Returns: how many slots it takes, 0 if it is not complete yet.
     @usableFromInline @inline(never) @_noLocks
     mutating func collectFragments(
-        from start: Int, _ available: Int, into batch: inout FrameBatch
+        from start: Int,
+        _ available: Int,
+        into batch: inout FrameBatch
     ) -> Int {
         // A frame has up to 64 fragments; without room for them it waits for the next batch.
         if batch.extraSegments + 64 > batch.segmentCapacity { return 0 }
@@ -128,7 +131,9 @@ public import CNetmap
                 good = false
             } else if good {
                 let piece = unsafe Segment(
-                    address: buffers + Int(index) * bufferSize, length: length)
+                    address: buffers + Int(index) * bufferSize,
+                    length: length
+                )
                 if used == 1 {
                     unsafe first = unsafe piece
                 } else {
@@ -149,7 +154,8 @@ public import CNetmap
                     headLength: UInt32(first.length),
                     length: UInt32(total),
                     firstExtra: UInt32(firstExtra),
-                    extraCount: UInt16(batch.extraSegments - firstExtra))
+                    extraCount: UInt16(batch.extraSegments - firstExtra)
+                )
                 batch.count += 1
                 return used
             }
@@ -168,7 +174,9 @@ public import CNetmap
         collected = 0
         // SAFETY: a fixed offset inside the ring's header.
         unsafe nm_store32_release(
-            base + NM_RING_TAIL, UInt32(truncatingIfNeeded: hwtail))
+            base + NM_RING_TAIL,
+            UInt32(truncatingIfNeeded: hwtail)
+        )
     }
 
     /// Copies the frames of `batch` that `list` names into free slots, in order.
@@ -264,7 +272,8 @@ public import CNetmap
                 unsafe nm_store64(
                     cell,
                     UInt64(buffer) | UInt64(truncatingIfNeeded: length) &<< 32
-                        | UInt64(1 &<< 8) &<< 48)
+                        | UInt64(1 &<< 8) &<< 48
+                )
                 free = free &- 1
                 delivered = delivered &+ 1
                 bytes = bytes &+ length
@@ -278,7 +287,9 @@ public import CNetmap
         hwtail = j
         if j != start {
             unsafe nm_store32_release(
-                base + NM_RING_TAIL, UInt32(truncatingIfNeeded: j))
+                base + NM_RING_TAIL,
+                UInt32(truncatingIfNeeded: j)
+            )
         }
         if delivered != 0 { counters.count(packets: delivered, bytes: bytes) }
         return k
@@ -289,7 +300,10 @@ public import CNetmap
     /// - Returns: how many slots it took.
     @usableFromInline @inline(never) @_noLocks
     mutating func deliverFragments(
-        _ batch: borrowing FrameBatch, _ index: Int, _ free: Int, _ counters: DirectionCounters
+        _ batch: borrowing FrameBatch,
+        _ index: Int,
+        _ free: Int,
+        _ counters: DirectionCounters
     ) -> Int {
         let length = unsafe Int(batch.frames[index].length)
         let needed = (length + bufferSize - 1) / bufferSize
@@ -312,8 +326,11 @@ public import CNetmap
             }
             let piece = min(bufferSize, length - fragment * bufferSize)
             unsafe batch.copy(
-                index, from: fragment * bufferSize, length: piece,
-                to: buffers + Int(buffer) * bufferSize)
+                index,
+                from: fragment * bufferSize,
+                length: piece,
+                to: buffers + Int(buffer) * bufferSize
+            )
             var flags = UInt64(needed) << 8
             if fragment + 1 < needed { flags |= UInt64(NS_MOREFRAG) }
             unsafe nm_store64(cell, UInt64(buffer) | UInt64(piece) << 32 | flags << 48)

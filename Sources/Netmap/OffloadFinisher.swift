@@ -15,13 +15,15 @@ extension RawOffload {
                 hdrLen: UInt16(truncatingIfNeeded: low &>> 16),
                 gsoSize: UInt16(truncatingIfNeeded: low &>> 32),
                 csumStart: UInt16(truncatingIfNeeded: low &>> 48),
-                csumOffset: high)
+                csumOffset: high
+            )
         }
     }
 
     /// Whether a receiver takes the request as it is.
     ///
     /// - Parameter offloads: bit 0 for missing checksums, bit n for gso_type n, bit 7 for the ECN flag.
+    /// - Returns: false if the frame has to be finished first.
     @_noLocks @inlinable
     public func isAccepted(by offloads: UInt8) -> Bool {
         let type = gsoType & 0x7f
@@ -56,7 +58,10 @@ extension RawOffload {
         unsafe original.initialize(repeating: 0, count: OffloadFinisher.window)
         unsafe rewritten.initialize(repeating: 0, count: OffloadFinisher.window)
         unsafe frame = unsafe Frame(
-            address: UnsafeMutableRawPointer(rewritten), headLength: 0, length: 0)
+            address: UnsafeMutableRawPointer(rewritten),
+            headLength: 0,
+            length: 0
+        )
     }
 
     deinit {
@@ -88,8 +93,11 @@ extension RawOffload {
             identification = identification &+ 1
             do throws(OffloadFlaw) {
                 let made = try Segmenter(
-                    header, frameLength: length, offload: request,
-                    identification: identification)
+                    header,
+                    frameLength: length,
+                    offload: request,
+                    identification: identification
+                )
                 plan = made
                 count = made.count
                 return true
@@ -114,9 +122,13 @@ extension RawOffload {
             let summed = plan.summedRange(of: segment)
             addBytes(summed, of: source, index, to: &sum)
             let header = unsafe Span(
-                _unsafeStart: original, count: min(plan.frameLength, Segmenter.headerWindow))
+                _unsafeStart: original,
+                count: min(plan.frameLength, Segmenter.headerWindow)
+            )
             var target = unsafe MutableSpan(
-                _unsafeStart: rewritten, count: OffloadFinisher.window)
+                _unsafeStart: rewritten,
+                count: OffloadFinisher.window
+            )
             let n = plan.writeHeader(segment, of: header, into: &target, payloadSum: sum)
             make(headLength: n, body: plan.payloadRange(of: segment), of: source, index)
             return true
@@ -143,7 +155,10 @@ extension RawOffload {
 
     /// The frame of `headLength` rewritten bytes and `body` of the original.
     private mutating func make(
-        headLength: Int, body: Range<Int>, of source: borrowing FrameBatch, _ index: Int
+        headLength: Int,
+        body: Range<Int>,
+        of source: borrowing FrameBatch,
+        _ index: Int
     ) {
         // SAFETY: a frame has at most `segmentsPerFrame` segments, for which the batch has room.
         let extras = unsafe source.slice(index, body, into: batch.segments)
@@ -152,7 +167,8 @@ extension RawOffload {
             headLength: UInt32(headLength),
             length: UInt32(headLength + body.count),
             firstExtra: 0,
-            extraCount: UInt16(extras))
+            extraCount: UInt16(extras)
+        )
     }
 
     /// Sums bytes of a frame that stay where they are.
@@ -160,7 +176,10 @@ extension RawOffload {
     /// Their owner may change them before they are copied; the receiver then finds a wrong checksum,
     /// which harms only the two of them.
     private mutating func addBytes(
-        _ range: Range<Int>, of source: borrowing FrameBatch, _ index: Int, to sum: inout Checksum
+        _ range: Range<Int>,
+        of source: borrowing FrameBatch,
+        _ index: Int,
+        to sum: inout Checksum
     ) {
         // SAFETY: as in `make`; each slice lies in its owner's memory.
         let pieces = unsafe source.slice(index, range, into: batch.segments)
@@ -174,7 +193,10 @@ extension RawOffload {
 extension FrameBatch {
     /// Names the memory of bytes `range` of frame `index`.
     ///
-    /// - Parameter out: room for `segmentsPerFrame` + 1 segments.
+    /// - Parameters:
+    ///   - index: which frame.
+    ///   - range: which of its bytes.
+    ///   - out: room for `segmentsPerFrame` + 1 segments.
     /// - Returns: how many segments that are.
     @_noLocks
     func slice(_ index: Int, _ range: Range<Int>, into out: UnsafeMutablePointer<Segment>) -> Int {

@@ -37,7 +37,8 @@ public struct SystemError: Error, CustomStringConvertible, Sendable {
 
     /// Passes a shim's result through, or throws what it says.
     public static func check<Result: BinaryInteger>(
-        _ result: Result, _ operation: @autoclosure () -> String
+        _ result: Result,
+        _ operation: @autoclosure () -> String
     ) throws(SystemError) -> Result {
         guard result >= 0 else { throw SystemError(operation(), result: result) }
         return result

@@ -16,8 +16,10 @@ import Glibc
         public var receiveRings = 1
         /// Slots a ring.
         public var slots = 1024
-        /// Bytes a buffer, which is also the stride between buffers. 2112 is 33 cache lines: frames'
-        /// first lines then spread over all cache sets (docs/performance.md).
+        /// Bytes a buffer, which is also the stride between buffers.
+        ///
+        /// 2112 is 33 cache lines: frames' first lines then spread over all cache sets
+        /// (docs/performance.md).
         public var bufferSize = 2112
         /// Buffers beyond one for each slot.
         public var extraBuffers = 0
@@ -45,7 +47,9 @@ import Glibc
         let buffersOffset = (rings * ringSize + 4095) & ~4095
         let byteCount = (buffersOffset + bufferCount * layout.bufferSize + 4095) & ~4095
         let file = try SystemError.check(
-            unsafe nm_memfd_create("netmap", UInt64(byteCount)), "memfd_create")
+            unsafe nm_memfd_create("netmap", UInt64(byteCount)),
+            "memfd_create"
+        )
         let descriptor = OwnedDescriptor(file)
         unsafe base = try unsafe Region.map(file, byteCount)
         self.layout = layout
@@ -83,11 +87,14 @@ import Glibc
     public func receiveRing(_ index: Int = 0) -> Ring {
         precondition((0..<layout.receiveRings).contains(index))
         return unsafe Ring(
-            unsafeBase: ringBase(layout.transmitRings + index), slots: layout.slots)
+            unsafeBase: ringBase(layout.transmitRings + index),
+            slots: layout.slots
+        )
     }
 
     private static func map(
-        _ file: Int32, _ length: Int
+        _ file: Int32,
+        _ length: Int
     ) throws(SystemError) -> UnsafeMutableRawPointer {
         // SAFETY: a fresh file of `length` bytes, sealed against shrinking.
         guard
@@ -112,7 +119,8 @@ import Glibc
             buffers: base + buffersOffset,
             bufferSize: layout.bufferSize,
             bufferCount: bufferCount,
-            transmit: transmit)
+            transmit: transmit
+        )
     }
 
     private func initialise(ring: Int) {
@@ -120,12 +128,15 @@ import Glibc
         let at = unsafe ringBase(ring)
         // SAFETY: the ring's header lies inside the mapping (`ringStride` times `ring`).
         unsafe (at + 0).storeBytes(
-            of: Int64(buffersOffset - ring * Region.ringStride(slots: layout.slots)), as: Int64.self
+            of: Int64(buffersOffset - ring * Region.ringStride(slots: layout.slots)),
+            as: Int64.self
         )
         unsafe (at + 8).storeBytes(of: UInt32(layout.slots), as: UInt32.self)
         unsafe (at + 12).storeBytes(of: UInt32(layout.bufferSize), as: UInt32.self)
         unsafe (at + 16).storeBytes(
-            of: UInt16(transmit ? ring : ring - layout.transmitRings), as: UInt16.self)
+            of: UInt16(transmit ? ring : ring - layout.transmitRings),
+            as: UInt16.self
+        )
         unsafe (at + 18).storeBytes(of: transmit ? 1 : 0, as: UInt16.self)
         if transmit {
             unsafe nm_store32(at + NM_RING_TAIL, UInt32(layout.slots - 1))

@@ -34,7 +34,8 @@ public import CNetmap
     ///
     /// - Returns: what `body` returns for a buffer of `slot length` bytes.
     public func withFrame<Result>(
-        at offset: Int, _ body: (borrowing RawSpan) -> Result
+        at offset: Int,
+        _ body: (borrowing RawSpan) -> Result
     ) -> Result {
         precondition(offset >= 0 && offset < count, "read a slot that is not ours")
         let cell = unsafe slotCell(offset)

@@ -77,7 +77,8 @@ public import Netmap
         unsafe Target(
             port: targets[index],
             count: sizes[index],
-            list: UnsafePointer(lists + index &* FrameBatch.frameCapacity))
+            list: UnsafePointer(lists + index &* FrameBatch.frameCapacity)
+        )
     }
 
     /// The frames for `port` when some frames of the batch go everywhere: its own and those, merged.

@@ -97,19 +97,22 @@ public import CNetmap
             || age(value, now: now) <= ageing
     }
 
-    /// Seconds since an entry was heard. Workers read the clock at different moments, so an entry can
-    /// be a second younger than now; that is no age at all.
+    /// Seconds since an entry was heard.
+    ///
+    /// Workers read the clock at different moments, so an entry can be a second younger than now;
+    /// that is no age at all.
     @_noLocks @inlinable static func age(_ value: UInt64, now: UInt32) -> UInt32 {
         let age = now &- UInt32(truncatingIfNeeded: value &>> 32)
         return age > UInt32.max / 2 ? 0 : age
     }
 
-    /// The port that `mac` was last seen on, or nil if it is unknown or too old.
+    /// Finds the port that a station was last seen on.
     ///
     /// - Parameters:
     ///   - mac: the address as the low 48 bits of a little-endian load.
     ///   - now: the time in seconds, on any clock that does not go back.
     ///   - ageing: seconds after which an entry is forgotten; 0 for never.
+    /// - Returns: the port, or nil if the station is unknown or was silent for too long.
     @_noLocks @inlinable
     public func lookup(_ mac: UInt64, now: UInt32, ageing: UInt32) -> UInt16? {
         let key = ForwardingTable.key(mac)
@@ -148,7 +151,11 @@ public import CNetmap
 
     @usableFromInline @inline(never) @_noLocks
     func refresh(
-        _ cell: UnsafeMutableRawPointer, _ old: UInt64, _ fresh: UInt64, now: UInt32, ageing: UInt32
+        _ cell: UnsafeMutableRawPointer,
+        _ old: UInt64,
+        _ fresh: UInt64,
+        now: UInt32,
+        ageing: UInt32
     ) -> Learned {
         if old & 0x1_0000 != 0 {
             return UInt16(truncatingIfNeeded: old) == UInt16(truncatingIfNeeded: fresh)
@@ -166,7 +173,11 @@ public import CNetmap
 
     @usableFromInline @inline(never) @_noLocks
     func insert(
-        _ at: UnsafeMutableRawPointer, _ key: UInt64, _ value: UInt64, now: UInt32, ageing: UInt32
+        _ at: UnsafeMutableRawPointer,
+        _ key: UInt64,
+        _ value: UInt64,
+        now: UInt32,
+        ageing: UInt32
     ) -> Learned {
         // SAFETY: as in `lookup`.
         var victim = -1
@@ -275,7 +286,8 @@ public import CNetmap
                 mac: key & 0xffff_ffff_ffff,
                 port: UInt16(truncatingIfNeeded: value),
                 isStatic: fixed,
-                age: fixed ? 0 : ForwardingTable.age(value, now: now))
+                age: fixed ? 0 : ForwardingTable.age(value, now: now)
+            )
         }
     }
 }

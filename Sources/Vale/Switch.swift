@@ -50,8 +50,11 @@ public import Netmap
     /// header (`malformed`), or addressed to a station on the source's own port (`same-segment`).
     ///
     /// - Parameters:
-    ///   - source: the port that the whole batch came from.
+    ///   - batch: frames from one port.
+    ///   - source: that port.
     ///   - now: seconds on a clock that does not go back.
+    ///   - counters: of the direction from that port.
+    ///   - plan: where the result goes.
     @_noLocks @inlinable
     public func classify(
         _ batch: borrowing FrameBatch,

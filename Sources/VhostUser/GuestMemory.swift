@@ -62,7 +62,8 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
         }
         guard regions.count == files.count else {
             throw GuestMemoryError(
-                description: "\(regions.count) memory regions but \(files.count) files")
+                description: "\(regions.count) memory regions but \(files.count) files"
+            )
         }
         try GuestMemory.checkRanges(regions)
         var mapped: [(base: UInt, length: Int, guardNumber: Int32)] = []
@@ -75,7 +76,8 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
                 mapped.append((base, length, number))
                 guard number >= 0 else {
                     throw GuestMemoryError(
-                        description: "no room to guard another memory region against truncation")
+                        description: "no room to guard another memory region against truncation"
+                    )
                 }
                 hosts.append(base + UInt(region.fileOffset))
             }
@@ -91,7 +93,8 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
                 continue  // mmap never returns page zero
             }
             unsafe (table + index).initialize(
-                to: MappedRegion(guest: region.guestAddress, size: region.size, host: host))
+                to: MappedRegion(guest: region.guestAddress, size: region.size, host: host)
+            )
         }
     }
 
@@ -142,14 +145,17 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
     }
 
     private static func map(
-        _ region: MemoryRegion, _ file: OwnedDescriptor
+        _ region: MemoryRegion,
+        _ file: OwnedDescriptor
     ) throws(GuestMemoryError) -> (UInt, Int) {
         let end = region.fileOffset + region.size
         let size = nm_file_size(file.number)
         guard size >= 0, UInt64(size) >= end else {
             throw GuestMemoryError(
-                description: "memory file of \(size) bytes is shorter than its region, which ends at "
-                    + "\(end)")
+                description:
+                    "memory file of \(size) bytes is shorter than its region, which ends at "
+                    + "\(end)"
+            )
         }
         // Mapped from the file's beginning, in whole blocks: hugetlbfs accepts nothing else.
         let block = UInt64(max(4096, nm_file_block_size(file.number)))
@@ -157,11 +163,18 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
         // SAFETY: a new shared mapping; nothing of ours lies where the kernel puts it.
         guard
             let base = unsafe mmap(
-                nil, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file.number, 0),
+                nil,
+                length,
+                PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_NORESERVE,
+                file.number,
+                0
+            ),
             unsafe base != MAP_FAILED
         else {
             throw GuestMemoryError(
-                description: SystemError("mmap \(length) bytes", result: -errno).description)
+                description: SystemError("mmap \(length) bytes", result: -errno).description
+            )
         }
         return (UInt(bitPattern: base), length)
     }

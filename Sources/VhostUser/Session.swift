@@ -21,7 +21,9 @@ public struct RingSetup {
     public var kick: OwnedDescriptor?
 }
 
-/// What a session needs done. The engine does it; tests write it down.
+/// What a session needs done.
+///
+/// The engine does it; tests write it down.
 public protocol RingController {
     /// Maps the guest's memory; no ring is running.
     mutating func map(_ regions: [MemoryRegion], _ files: [OwnedDescriptor]) throws(SessionError)
@@ -207,7 +209,8 @@ public struct Session {
 
 extension Session {
     private mutating func setFeatures(
-        _ bits: UInt64, _ controller: inout some RingController
+        _ bits: UInt64,
+        _ controller: inout some RingController
     ) throws(SessionError) {
         guard bits & ~Feature.offered == 0 else {
             throw SessionError("features that were not offered: \(hex(bits & ~Feature.offered))")
@@ -228,7 +231,9 @@ extension Session {
     }
 
     private mutating func setMemoryTable(
-        _ payload: [UInt8], _ files: [OwnedDescriptor], _ controller: inout some RingController
+        _ payload: [UInt8],
+        _ files: [OwnedDescriptor],
+        _ controller: inout some RingController
     ) throws(SessionError) {
         var reader = PayloadReader(payload)
         guard let count = reader.u32(), reader.u32() != nil, count <= 8,
@@ -241,7 +246,12 @@ extension Session {
             else { throw SessionError("a memory table that is cut short") }
             table.append(
                 MemoryRegion(
-                    guestAddress: guest, size: size, userAddress: user, fileOffset: offset))
+                    guestAddress: guest,
+                    size: size,
+                    userAddress: user,
+                    fileOffset: offset
+                )
+            )
         }
         let running = rings.indices.filter { rings[$0].isRunning }
         // The same table again, while rings run, changes nothing (QEMU sends it once per pair).
@@ -258,7 +268,8 @@ extension Session {
     }
 
     private mutating func setVringAddr(
-        _ payload: [UInt8], _ controller: inout some RingController
+        _ payload: [UInt8],
+        _ controller: inout some RingController
     ) throws(SessionError) {
         var reader = PayloadReader(payload)
         guard payload.count == 40, let index = reader.u32(), let flags = reader.u32(),
@@ -310,7 +321,8 @@ extension Session {
     }
 
     private mutating func startIfReady(
-        _ index: Int, _ controller: inout some RingController
+        _ index: Int,
+        _ controller: inout some RingController
     ) throws(SessionError) {
         let ring = rings[index]
         guard ring.isKicked, !ring.isRunning else { return }
@@ -330,7 +342,9 @@ extension Session {
                 used: ring.used,
                 base: ring.base,
                 features: features,
-                kick: ring.kick))
+                kick: ring.kick
+            )
+        )
         rings[index].isRunning = true
     }
 
@@ -352,7 +366,8 @@ extension Session {
     private func hex(_ bits: UInt64) -> String { "0x" + String(bits, radix: 16) }
 
     private func u64(
-        _ reader: inout PayloadReader, _ payload: [UInt8]
+        _ reader: inout PayloadReader,
+        _ payload: [UInt8]
     ) throws(SessionError) -> UInt64 {
         guard payload.count == 8, let value = reader.u64() else {
             throw SessionError("\(payload.count) bytes of payload, expected 8")
@@ -361,7 +376,8 @@ extension Session {
     }
 
     private func state(
-        _ reader: inout PayloadReader, _ payload: [UInt8]
+        _ reader: inout PayloadReader,
+        _ payload: [UInt8]
     ) throws(SessionError) -> (Int, UInt32) {
         guard payload.count == 8, let index = reader.u32(), let num = reader.u32() else {
             throw SessionError("\(payload.count) bytes of payload, expected 8")
@@ -373,7 +389,9 @@ extension Session {
     }
 
     private func ringFile(
-        _ reader: inout PayloadReader, _ payload: [UInt8], _ files: [OwnedDescriptor]
+        _ reader: inout PayloadReader,
+        _ payload: [UInt8],
+        _ files: [OwnedDescriptor]
     ) throws(SessionError) -> (Int, OwnedDescriptor?) {
         let value = try u64(&reader, payload)
         let index = Int(value & 0xff)

@@ -24,8 +24,11 @@ extension SplitQueue {
     /// pieces (CVE-2018-1059 assumed that it does not). A fault stops the queue.
     ///
     /// - Parameters:
+    ///   - head: the chain's first descriptor.
     ///   - writable: whether the descriptors must be device-writable (receive) or readable (transmit).
-    ///   - out: room for `capacity` segments.
+    ///   - out: where the pieces go.
+    ///   - capacity: how many segments `out` has room for.
+    /// - Returns: how many pieces and bytes, and whether that is the whole chain.
     @usableFromInline @inline(never) @_noLocks
     mutating func walk(
         _ head: UInt16,
@@ -58,7 +61,9 @@ extension SplitQueue {
                 // An indirect table across regions: find each descriptor on its own.
                 guard
                     let found = unsafe translate(
-                        tableAddress &+ UInt64(index * NM_VRING_DESC_SIZE), NM_VRING_DESC_SIZE)
+                        tableAddress &+ UInt64(index * NM_VRING_DESC_SIZE),
+                        NM_VRING_DESC_SIZE
+                    )
                 else {
                     fail(.address)
                     return bad

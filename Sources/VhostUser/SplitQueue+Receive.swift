@@ -9,7 +9,13 @@ extension SplitQueue {
     /// A frame whose offload request the guest does not take is finished in software first, by
     /// `finisher`. What cannot be delivered is counted in `counters` with its reason.
     ///
-    /// - Parameter counters: those of the direction to the guest.
+    /// - Parameters:
+    ///   - batch: where the frames are.
+    ///   - list: indices of frames in `batch`.
+    ///   - listCount: how many.
+    ///   - counters: those of the direction to the guest.
+    ///   - scratch: memory to lend.
+    ///   - finisher: for frames whose offload request the guest does not take.
     @inlinable
     public mutating func deliver(
         _ batch: borrowing FrameBatch,
@@ -140,8 +146,11 @@ extension SplitQueue {
             let head = head(at: position)
             // SAFETY: the scratch has `capacity` entries in each array.
             let chain = unsafe walk(
-                head, writable: true, into: scratch.segments + segments,
-                capacity: DeliveryScratch.capacity - segments)
+                head,
+                writable: true,
+                into: scratch.segments + segments,
+                capacity: DeliveryScratch.capacity - segments
+            )
             // A chain of no bytes could be had for ever; no driver makes one.
             guard chain.isValid, chain.bytes > 0 else {
                 fail(.chainLength)
@@ -150,7 +159,8 @@ extension SplitQueue {
             }
             unsafe scratch.heads[chains] = head
             unsafe scratch.rooms[chains] = UInt32(
-                truncatingIfNeeded: min(chain.bytes, needed - room))
+                truncatingIfNeeded: min(chain.bytes, needed - room)
+            )
             segments += chain.segments
             room += chain.bytes
             chains += 1
@@ -161,12 +171,18 @@ extension SplitQueue {
         }
         let high = UInt32(request.high) | UInt32(truncatingIfNeeded: chains) &<< 16
         unsafe batch.scatter(
-            frame, header: (request.low, high), headerLength: headerLength,
-            into: scratch.segments, segments)
+            frame,
+            header: (request.low, high),
+            headerLength: headerLength,
+            into: scratch.segments,
+            segments
+        )
         for k in 0..<chains {
             unsafe setUsed(
-                at: nextUsed &+ UInt16(truncatingIfNeeded: k), head: scratch.heads[k],
-                length: scratch.rooms[k])
+                at: nextUsed &+ UInt16(truncatingIfNeeded: k),
+                head: scratch.heads[k],
+                length: scratch.rooms[k]
+            )
         }
         nextUsed = nextUsed &+ UInt16(truncatingIfNeeded: chains)
         nextAvailable = nextAvailable &+ UInt16(truncatingIfNeeded: chains)

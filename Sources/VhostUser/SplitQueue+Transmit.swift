@@ -10,7 +10,9 @@ extension SplitQueue {
     /// Work is bounded by the batch. Frames that cannot be are counted and returned to the guest
     /// like the others; a fault in the ring's structure stops the queue (`fault`).
     ///
-    /// - Parameter counters: those of the direction from the guest.
+    /// - Parameters:
+    ///   - batch: where to append.
+    ///   - counters: those of the direction from the guest.
     @_noLocks @inlinable
     public mutating func collect(into batch: inout FrameBatch, counters: DirectionCounters) {
         collectedChains = 0
@@ -50,7 +52,10 @@ extension SplitQueue {
                 unsafe nm_prefetch(start)
                 let frameLength = UInt32(truncatingIfNeeded: length &- headerLength)
                 unsafe frames[index] = unsafe Frame(
-                    address: start, headLength: frameLength, length: frameLength)
+                    address: start,
+                    headLength: frameLength,
+                    length: frameLength
+                )
                 if low & 0xff01 != 0 {
                     let request = RawOffload(low: low, high: unsafe nm_load16(host + 8))
                     if noteOffload(request, in: &batch, counters) { offloaded = offloaded &+ 1 }
@@ -86,7 +91,10 @@ extension SplitQueue {
         guard pending > 0 else { return }
         for offset in 0..<pending {
             setUsed(
-                at: nextUsed &+ offset, head: head(at: nextAvailable &+ offset), length: 0)
+                at: nextUsed &+ offset,
+                head: head(at: nextAvailable &+ offset),
+                length: 0
+            )
         }
         nextAvailable = nextAvailable &+ pending
         nextUsed = nextUsed &+ pending
@@ -108,7 +116,11 @@ extension SplitQueue {
         // SAFETY: `hasRoom` promised room for `segmentsPerFrame` more segments.
         let pieces = unsafe batch.segments + base
         let chain = unsafe walk(
-            head, writable: false, into: pieces, capacity: FrameBatch.segmentsPerFrame)
+            head,
+            writable: false,
+            into: pieces,
+            capacity: FrameBatch.segmentsPerFrame
+        )
         guard chain.isValid else { return false }
         guard chain.bytes >= headerLength + 14 else {
             counters.drop(.malformed)
@@ -139,7 +151,9 @@ extension SplitQueue {
                 piece += 1
             } else {
                 unsafe pieces[piece] = unsafe Segment(
-                    address: segment.address + n, length: segment.length - n)
+                    address: segment.address + n,
+                    length: segment.length - n
+                )
             }
         }
         let index = batch.count
@@ -150,7 +164,8 @@ extension SplitQueue {
             headLength: UInt32(first.length),
             length: UInt32(chain.bytes - headerLength),
             firstExtra: UInt32(base + piece + 1),
-            extraCount: UInt16(chain.segments - piece - 1))
+            extraCount: UInt16(chain.segments - piece - 1)
+        )
         batch.extraSegments = base + chain.segments
         if low & 0xff01 != 0 {
             if noteOffload(RawOffload(low: low, high: high), in: &batch, counters) {
@@ -166,7 +181,9 @@ extension SplitQueue {
     /// contradicts itself.
     @usableFromInline @inline(never) @_noLocks
     mutating func noteOffload(
-        _ request: RawOffload, in batch: inout FrameBatch, _ counters: DirectionCounters
+        _ request: RawOffload,
+        in batch: inout FrameBatch,
+        _ counters: DirectionCounters
     ) -> Bool {
         let index = batch.count
         // SAFETY: the frame at `index` was just written.

@@ -55,8 +55,13 @@ public enum QueueFault: UInt8, Sendable {
     /// Puts a set-up together; whoever does has translated the addresses and knows that the rings
     /// are mapped in full.
     public init(
-        size: UInt16, descriptors: UnsafeMutableRawPointer, available: UnsafeMutableRawPointer,
-        used: UnsafeMutableRawPointer, base: UInt16, features: UInt64, memory: GuestMemory
+        size: UInt16,
+        descriptors: UnsafeMutableRawPointer,
+        available: UnsafeMutableRawPointer,
+        used: UnsafeMutableRawPointer,
+        base: UInt16,
+        features: UInt64,
+        memory: GuestMemory
     ) {
         unsafe self.size = size
         unsafe self.descriptors = unsafe descriptors
@@ -172,7 +177,8 @@ public enum QueueFault: UInt8, Sendable {
         // SAFETY: masked, so inside the ring.
         unsafe nm_store64(
             used + NM_VRING_USED_RING + NM_VRING_USED_ELEM_SIZE &* Int(position & mask),
-            UInt64(head) | UInt64(length) &<< 32)
+            UInt64(head) | UInt64(length) &<< 32
+        )
     }
 
     /// Lets the guest see the used entries before `nextUsed`.
@@ -182,8 +188,10 @@ public enum QueueFault: UInt8, Sendable {
         unsafe nm_store16_release(used + NM_VRING_USED_IDX, nextUsed)
     }
 
-    /// Whether the guest wants an interrupt for what was published since the last call
-    /// (virtio 1.2, section 2.7.10). Call it once per batch, after `publish`.
+    /// Whether the guest wants an interrupt for what was published since the last call (virtio 1.2,
+    /// section 2.7.10).
+    ///
+    /// Call it once per batch, after `publish`.
     @_noLocks @inlinable
     public mutating func needsInterrupt() -> Bool {
         let old = signalled
@@ -213,7 +221,9 @@ public enum QueueFault: UInt8, Sendable {
         // SAFETY: fixed offsets in the used ring; avail_event follows its entries.
         if eventIndex {
             unsafe nm_store16(
-                used + NM_VRING_USED_RING + NM_VRING_USED_ELEM_SIZE &* Int(size), nextAvailable)
+                used + NM_VRING_USED_RING + NM_VRING_USED_ELEM_SIZE &* Int(size),
+                nextAvailable
+            )
         } else {
             unsafe nm_store16(used + NM_VRING_USED_FLAGS, 0)
         }
@@ -243,7 +253,8 @@ public enum QueueFault: UInt8, Sendable {
 
     @usableFromInline @inline(never) @_noLocks
     mutating func translateElsewhere(
-        _ address: UInt64, _ length: Int
+        _ address: UInt64,
+        _ length: Int
     ) -> UnsafeMutableRawPointer? {
         for index in 0..<regionCount {
             let region = unsafe regions[index]

@@ -105,12 +105,19 @@ struct DemoMeasurement {
             )
         }
         for guest in stage.guests.dropFirst(2) {
+            // Broadcasts of the others are for it, too; all the rest is not.
             let seen =
                 DemoReport.Traffic(end[guest.port], "tx")
                 - DemoReport.Traffic(start[guest.port], "tx")
+            let others = stage.guests.filter { $0 !== guest }
+            let broadcasts = others.reduce(0) { sum, other in
+                sum + DemoReport.multicast(end[other.port])
+                    - DemoReport.multicast(start[other.port])
+            }
             report.add(
                 "seen by \(guest.name)",
-                "\(seen.frames) of these frames: unicast reaches only its target"
+                "\(max(0, seen.frames - broadcasts)) of \(DemoReport.grouped(frames - broadcasts)) "
+                    + "unicast frames (and \(broadcasts) broadcast)"
             )
         }
     }

@@ -40,6 +40,11 @@ struct DemoReport {
         }.joined(separator: "\n")
     }
 
+    /// Broadcast and multicast frames that a switch received from a port.
+    static func multicast(_ port: JSONValue?) -> Int {
+        port?["stats64"]?["rx"]?["multicast"]?.integerValue ?? 0
+    }
+
     /// Drops by reason over all ports: `ring-full 12 at vale0:vm2`.
     static func drops(_ ports: [JSONValue]) -> String {
         var found: [String] = []

@@ -49,7 +49,8 @@ struct Serve: ParsableCommand {
         guard Logger.Level(rawValue: logLevel) != nil else {
             throw ValidationError(
                 "--log-level does not know '\(logLevel)'; write "
-                    + Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))
+                    + Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            )
         }
         _ = try processors()
     }
@@ -61,7 +62,8 @@ struct Serve: ParsableCommand {
         return try cpus.split(separator: ",", omittingEmptySubsequences: false).map { word in
             guard let cpu = Int(word), cpu >= 0, cpu < online else {
                 throw ValidationError(
-                    "--cpus: '\(word)' is not a processor; this machine has 0 to \(online - 1)")
+                    "--cpus: '\(word)' is not a processor; this machine has 0 to \(online - 1)"
+                )
             }
             return cpu
         }

@@ -38,14 +38,14 @@ import Testing
         var status = stat()
         #expect(unsafe stat(directory.path, &status) == 0)
         #expect(status.st_mode & 0o777 == 0o700)
-        chmod(directory.path, 0o777)
+        unsafe chmod(directory.path, 0o777)
         refuses(directory, "others may write")
-        rmdir(directory.path)
-        rmdir(base + "/deep")
-        symlink("/tmp", base + "/link")
+        unsafe rmdir(directory.path)
+        unsafe rmdir(base + "/deep")
+        unsafe symlink("/tmp", base + "/link")
         refuses(RuntimeDirectory(path: base + "/link"), "is no directory")
-        unlink(base + "/link")
-        rmdir(base)
+        unsafe unlink(base + "/link")
+        unsafe rmdir(base)
     }
 
     @Test func whatCannotBeMadeIsExplained() {

@@ -26,7 +26,9 @@ struct FakeEngine {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         let path = directory.controlSocket
-        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) {
+            unsafe $0.copyBytes(from: path.utf8)
+        }
         let bound = unsafe withUnsafePointer(to: &address) {
             unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 unsafe bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
@@ -41,7 +43,7 @@ struct FakeEngine {
             { raw in
                 guard let raw = unsafe raw else { return nil }
                 let work = unsafe Unmanaged<Work>.fromOpaque(raw).takeRetainedValue()
-                let connection = unsafe accept(work.listener, nil, nil)
+                let connection = accept(work.listener, nil, nil)
                 work.body(connection)
                 close(connection)
                 close(work.listener)
@@ -84,14 +86,17 @@ struct FakeEngine {
     static func temporaryDirectory() throws -> String {
         var template = Array("/tmp/wirevale-test-XXXXXX".utf8CString)
         let made = unsafe template.withUnsafeMutableBufferPointer { buffer in
-            unsafe buffer.baseAddress.flatMap { unsafe mkdtemp($0) }.map { unsafe String(cString: $0) }
+            unsafe buffer.baseAddress.flatMap { unsafe mkdtemp($0) }
+                .map { unsafe String(cString: $0) }
         }
         return try #require(made)
     }
 
     /// Removes what a test left in a directory of `temporaryDirectory`.
     static func remove(_ path: String) {
-        for name in ["control.sock", "start.lock", "engine.log"] { unlink("\(path)/\(name)") }
-        rmdir(path)
+        for name in ["control.sock", "start.lock", "engine.log"] {
+            unsafe unlink("\(path)/\(name)")
+        }
+        unsafe rmdir(path)
     }
 }

@@ -31,8 +31,9 @@ import Netmap
         var mappings: [(base: UInt, length: Int)] = []
         var guest = start
         for (index, size) in sizes.enumerated() {
-            let whole = size % GuestRAM.page == 0
-            let offset = whole ? GuestRAM.page : GuestRAM.page + 64
+            // Where a region stands in a page is the same in all three address spaces.
+            let place = Int(guest % UInt64(GuestRAM.page))
+            let offset = GuestRAM.page + place
             let length = (offset + size + GuestRAM.page - 1) / GuestRAM.page * GuestRAM.page
             let file = try SystemError.check(
                 unsafe nm_memfd_create("guest", UInt64(length)), "memfd_create")
@@ -50,7 +51,8 @@ import Netmap
             regions.append(
                 MemoryRegion(
                     guestAddress: guest, size: UInt64(size),
-                    userAddress: 0x7f00_0000_0000 + UInt64(sizes.count - index) << 32,
+                    userAddress: 0x7f00_0000_0000 + UInt64(sizes.count - index) << 32
+                        + UInt64(place),
                     fileOffset: UInt64(offset)))
             guest += UInt64(size) + hole
         }
@@ -58,7 +60,10 @@ import Netmap
         self.files = files
         self.mappings = mappings
         memory = try GuestMemory(regions, files: files)
-        for region in regions where region.size % UInt64(GuestRAM.page) == 0 { setTraps(region) }
+        let page = UInt64(GuestRAM.page)
+        for region in regions where region.guestAddress % page == 0 && region.size % page == 0 {
+            setTraps(region)
+        }
     }
 
     deinit {

@@ -107,11 +107,12 @@ public struct RuntimeDirectory: Sendable, Hashable {
     private static func make(_ path: String, mode: mode_t) throws(AccessError) {
         if unsafe mkdir(path, mode) == 0 || errno == EEXIST { return }
         let code = errno
-        guard code == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
-            throw RuntimeDirectory(path: path).failure("cannot make the directory", code)
+        if code == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex {
+            try make(String(path[..<slash]), mode: 0o755)
+            // Once more and no more: in /proc nothing can be made, whatever is there.
+            if unsafe mkdir(path, mode) == 0 || errno == EEXIST { return }
         }
-        try make(String(path[..<slash]), mode: 0o755)
-        try make(path, mode: mode)
+        throw RuntimeDirectory(path: path).failure("cannot make the directory", code)
     }
 
     private func failure(_ what: String, _ code: Int32) -> AccessError {
