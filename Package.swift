@@ -88,7 +88,10 @@ let package = Package(
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: settings),
         .testTarget(
             name: "EngineTests",
-            dependencies: ["Control", "Engine", "Netmap", "VhostUser", "Wire"],
+            dependencies: [
+                "CNetmap", "Control", "Engine", "Netmap", "VhostUser", "Wire",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: settings
         ),
     ]

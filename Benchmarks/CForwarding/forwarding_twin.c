@@ -162,6 +162,7 @@ static void classify(struct twin *t, uint32_t now, uint32_t ageing) {
     uint64_t last_source = ~0ull, last_destination = ~0ull;
     uint32_t last_port = NOWHERE;
     int last_group = 0;
+    uint64_t multicast = 0;
     for (int i = 0; i < t->frame_count; i++) {
         struct frame *f = &t->frames[i];
         if (f->head_length < 14) abort();
@@ -179,10 +180,12 @@ static void classify(struct twin *t, uint32_t now, uint32_t ageing) {
             if (last_port < NOWHERE) last_group = group_of(t, last_port);
         }
         t->destinations[i] = last_port;
+        multicast += destination & 1;
         if (last_port < NOWHERE) t->lists[last_group][t->sizes[last_group]++] = i;
         else if (last_port == FLOOD) t->flooded++;
         else nm_count(&t->counters[4], 1);
     }
+    if (multicast) nm_count(&t->counters[5], multicast);
 }
 
 static void deliver(struct twin *t, const uint16_t *list, int n) {

@@ -16,7 +16,6 @@ import VhostUser
     var queue: SplitQueue
     let entries: Int
     private let memory: GuestMemory
-    private let file: OwnedDescriptor
     private let base: UnsafeMutableRawPointer
     private let available: Int
     private let used: Int
@@ -25,23 +24,33 @@ import VhostUser
     /// Sets up a queue of `entries` descriptors with `bufferLength` bytes each.
     init(entries: Int, bufferLength: Int, writable: Bool) throws {
         let sizes = SplitQueue.ringSizes(UInt16(entries))
-        available = (sizes.descriptors + 4095) & ~4095
-        used = available + (sizes.available + 4095) & ~4095
+        let available = (sizes.descriptors + 4095) & ~4095
+        let used = available + (sizes.available + 4095) & ~4095
         precondition(used + sizes.used <= GuestSide.bufferStart, "the rings reach into the buffers")
         let length = (GuestSide.bufferStart + entries * GuestSide.stride + 4095) & ~4095
-        file = OwnedDescriptor(
+        let file = OwnedDescriptor(
             try SystemError.check(
-                unsafe nm_memfd_create("bench-guest", UInt64(length)), "memfd_create"))
+                unsafe nm_memfd_create("bench-guest", UInt64(length)),
+                "memfd_create"
+            )
+        )
         // Guest addresses that are not ours, as in life.
         let start: UInt64 = 0x1_0000_0000
         let region = MemoryRegion(
-            guestAddress: start, size: UInt64(length), userAddress: start, fileOffset: 0)
-        memory = try GuestMemory([region], files: [file])
+            guestAddress: start,
+            size: UInt64(length),
+            userAddress: start,
+            fileOffset: 0
+        )
+        let memory = try GuestMemory([region], files: [file])
         guard let host = unsafe memory.host(user: start, length: length) else {
             fatalError("the region is not mapped")
         }
-        unsafe base = unsafe host
         self.entries = entries
+        self.available = available
+        self.used = used
+        self.memory = memory
+        unsafe base = unsafe host
         // SAFETY: the region holds the rings and `entries` buffers; `host` maps all of it.
         for i in 0..<entries {
             let cell = unsafe host + i * NM_VRING_DESC_SIZE
@@ -61,7 +70,9 @@ import VhostUser
                 used: host + used,
                 base: 0,
                 features: Feature.version1 | Feature.mergeableBuffers,
-                memory: memory))
+                memory: memory
+            )
+        )
     }
 
     /// Writes the Ethernet addresses of every buffer's frame.

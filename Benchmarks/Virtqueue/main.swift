@@ -32,15 +32,23 @@ let burst = 64
     private var interrupts = 0
 
     init(size: Int, entries: Int) throws {
+        let sending = try GuestSide(
+            entries: entries,
+            bufferLength: GuestSide.headerLength + size,
+            writable: false
+        )
+        let receiving = try GuestSide(entries: entries, bufferLength: 2048, writable: true)
         self.size = size
-        source = try GuestSide(
-            entries: entries, bufferLength: GuestSide.headerLength + size, writable: false)
-        sink = try GuestSide(entries: entries, bufferLength: 2048, writable: true)
+        source = sending
+        sink = receiving
         source.address(from: sourceMAC, to: sinkMAC)
         unsafe pages = .allocate(capacity: 2)
         // SAFETY: a C structure of integers; zeroes are its initial state.
         unsafe UnsafeMutableRawPointer(pages).initializeMemory(
-            as: UInt8.self, repeating: 0, count: 2 * MemoryLayout<nm_port_counters>.stride)
+            as: UInt8.self,
+            repeating: 0,
+            count: 2 * MemoryLayout<nm_port_counters>.stride
+        )
         vale.table.learn(sinkMAC, on: sinkPort, now: 0, ageing: 300)
         sink.offer(entries)
         forward()
@@ -63,8 +71,13 @@ let burst = 64
             for k in 0..<plan.targetCount {
                 let target = plan.target(k)
                 unsafe sink.queue.deliver(
-                    batch, target.list, target.count, counters: tx, scratch: &scratch,
-                    finisher: &finisher)
+                    batch,
+                    target.list,
+                    target.count,
+                    counters: tx,
+                    scratch: &scratch,
+                    finisher: &finisher
+                )
             }
             if sink.queue.needsInterrupt() { interrupts += 1 }
             source.queue.completeCollected()
@@ -127,7 +140,8 @@ func compare(size: Int, entries: Int, json: Bool) throws {
             ? "{\"size\": \(size), \"queue\": \(entries), \"wirevale\": \(ours), \"best\": \(best), "
                 + "\"copy\": \(limit), \"ratio\": \(ratio)}"
             : "\(size) bytes, queue of \(entries): wirevale \(ours) ns/frame (best \(best)), "
-                + "bare copy \(limit); wirevale/copy \(ratio)")
+                + "bare copy \(limit); wirevale/copy \(ratio)"
+    )
 }
 
 let arguments = CommandLine.arguments

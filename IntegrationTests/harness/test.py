@@ -90,7 +90,7 @@ class Test:
     def check(self, what, condition, detail=""):
         """Says what holds, or fails with what does not."""
         if not condition:
-            raise Failed(f"{what}: {detail}" if detail != "" else what)
+            raise Failed(f"not so: {what}" + (f" ({str(detail)[:2000]})" if detail != "" else ""))
         self.note(what + (f" ({detail})" if detail != "" else ""))
 
     def note(self, text):

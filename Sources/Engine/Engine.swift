@@ -187,7 +187,7 @@ public final class Engine {
     /// Ends `run`.
     func quit() { loop.stop() }
 
-    private func shutDown() {
+    func shutDown() {
         server?.close()
         server = nil
         for number in ports.keys.sorted() { removePort(number) }

@@ -107,7 +107,7 @@ extension WorkerState {
     ) {
         unsafe batch.removeAll()
         let n = UInt32(length)
-        unsafe batch.frames[0] = unsafe Frame(address: frame, headLength: n, length: n)
+        unsafe batch.frames[0] = unsafe Frame(address: frame, length: n)
         unsafe batch.count = 1
         unsafe forward(plane, 0)
     }

@@ -25,28 +25,47 @@ import CNetmap
     public var headLength: UInt32
     /// Bytes of the whole frame.
     public var length: UInt32
-    /// Index of the second segment in the batch's segments.
-    public var firstExtra: UInt32
-    /// How many segments follow the first.
-    public var extraCount: UInt16
-    /// Whether the frame asks its receiver for a checksum or segmentation (see `FrameBatch.header`).
-    public var offload: Bool
+    /// What most frames do not have, in one word that is zero for them: index of the second segment
+    /// (32 bits), how many segments follow the first (16 bits), whether there is an offload request.
+    @usableFromInline var rest: UInt64
 
-    /// Makes a frame; the maker has checked every address and length.
+    /// Index of the second segment in the batch's segments.
+    @inlinable public var firstExtra: UInt32 {
+        @_noLocks get { unsafe UInt32(truncatingIfNeeded: rest) }
+    }
+    /// How many segments follow the first.
+    @inlinable public var extraCount: UInt16 {
+        @_noLocks get { unsafe UInt16(truncatingIfNeeded: rest &>> 32) }
+    }
+    /// Whether the frame asks its receiver for a checksum or segmentation (see `FrameBatch.headers`).
+    @inlinable public var offload: Bool {
+        @_noLocks get { unsafe rest &>> 48 != 0 }
+        @_noLocks set { unsafe rest = rest & 0xffff_ffff_ffff | (newValue ? 1 &<< 48 : 0) }
+    }
+    /// Whether the frame is one segment and complete.
+    @inlinable public var isPlain: Bool { @_noLocks get { unsafe rest == 0 } }
+
+    /// Makes a complete frame in one segment; the maker has checked address and length.
+    @_noLocks @inlinable public init(address: UnsafeMutableRawPointer, length: UInt32) {
+        unsafe self.address = unsafe address
+        unsafe headLength = length
+        unsafe self.length = length
+        unsafe rest = 0
+    }
+
+    /// Makes a frame of several segments; the maker has checked every address and length.
     @_noLocks @inlinable public init(
         address: UnsafeMutableRawPointer,
         headLength: UInt32,
         length: UInt32,
         firstExtra: UInt32 = 0,
-        extraCount: UInt16 = 0,
-        offload: Bool = false
+        extraCount: UInt16 = 0
     ) {
         unsafe self.address = unsafe address
         unsafe self.headLength = headLength
         unsafe self.length = length
-        unsafe self.firstExtra = firstExtra
-        unsafe self.extraCount = extraCount
-        unsafe self.offload = offload
+        // Without further segments their index says nothing, and the frame is plain.
+        unsafe rest = extraCount == 0 ? 0 : UInt64(firstExtra) | UInt64(extraCount) &<< 32
     }
 }
 

@@ -86,7 +86,6 @@ public import CNetmap
             unsafe nm_prefetch(address)
             unsafe frames[count] = unsafe Frame(
                 address: address,
-                headLength: UInt32(truncatingIfNeeded: length),
                 length: UInt32(truncatingIfNeeded: length)
             )
             count = count &+ 1
@@ -250,9 +249,7 @@ public import CNetmap
             let index = unsafe Int(list[k])
             let frame = unsafe frames[index]
             let length = unsafe Int(frame.length)
-            guard free > 0, length <= bufferSize, unsafe frame.extraCount == 0,
-                unsafe !frame.offload
-            else {
+            guard free > 0, length <= bufferSize, unsafe frame.isPlain else {
                 if unsafe frame.offload { break }
                 hwtail = j
                 let used = deliverFragments(batch, index, free, counters)

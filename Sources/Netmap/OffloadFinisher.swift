@@ -59,7 +59,6 @@ extension RawOffload {
         unsafe rewritten.initialize(repeating: 0, count: OffloadFinisher.window)
         unsafe frame = unsafe Frame(
             address: UnsafeMutableRawPointer(rewritten),
-            headLength: 0,
             length: 0
         )
     }

@@ -53,7 +53,6 @@ extension SplitQueue {
                 let frameLength = UInt32(truncatingIfNeeded: length &- headerLength)
                 unsafe frames[index] = unsafe Frame(
                     address: start,
-                    headLength: frameLength,
                     length: frameLength
                 )
                 if low & 0xff01 != 0 {

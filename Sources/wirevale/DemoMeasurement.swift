@@ -12,14 +12,18 @@ struct DemoMeasurement {
     /// Plays all acts; returns the table.
     func run() throws -> DemoReport {
         var report = DemoReport()
-        // They have to find each other first, by broadcast, which is everybody's business.
+        // They have to find each other first, by broadcast, which is everybody's business. The
+        // others only say that they are there: who talked to them would ask for them again later.
         for guest in stage.guests {
+            let isTalking = guest === one || guest === two
             let other = guest === one ? two : one
             _ = try stage.run(
-                "ping -c 1 -W 5 \(other.address)",
+                isTalking
+                    ? "ping -c 1 -W 5 \(other.address)"
+                    : "arping -q -U -c 1 -w 2 -I eth0 \(guest.address) || true",
                 on: guest,
                 seconds: 20,
-                "\(guest.name) greets \(other.name)"
+                isTalking ? "\(guest.name) greets \(other.name)" : "\(guest.name) says hello"
             )
         }
         let start = try ports()

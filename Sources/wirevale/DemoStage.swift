@@ -22,13 +22,22 @@ final class DemoStage {
 
     init(guests count: Int) throws {
         signals = unsafe nm_signalfd([SIGINT, SIGTERM, SIGHUP], 3)
-        var template = Array("/tmp/wirevale-demo-XXXXXX".utf8CString)
+        let folder = Self.temporaryFolder
+        var template = Array("\(folder)/wirevale-demo-XXXXXX".utf8CString)
         guard let path = unsafe mkdtemp(&template) else {
-            throw DemoGuest.Failure(description: "cannot make a directory in /tmp: error \(errno)")
+            let description = "cannot make a directory in \(folder): error \(errno)"
+            throw DemoGuest.Failure(description: description)
         }
         let directory = unsafe String(cString: path)
         runtime = RuntimeDirectory(path: directory)
         guests = (1...count).map { DemoGuest(number: $0, directory: directory) }
+    }
+
+    /// TMPDIR, unless it is too long for the paths of sockets below it.
+    private static var temporaryFolder: String {
+        guard let named = unsafe getenv("TMPDIR") else { return "/tmp" }
+        let folder = unsafe String(cString: named)
+        return folder.hasPrefix("/") && folder.utf8.count <= 60 ? folder : "/tmp"
     }
 
     /// Starts an engine of the demo's own: another one on this machine is left alone.
@@ -97,6 +106,7 @@ final class DemoStage {
 
     /// Waits until a signal asks for the end.
     func waitForSignal() throws {
+        fflush(nil)
         while true { try listen() }
     }
 

@@ -25,12 +25,11 @@ extension Port {
 
         private static func text(_ port: JSONValue) -> String {
             var lines = ["\(port.text("ifname")) (\(port.text("id"))): \(port.text("operstate"))"]
-            if let reason = port["reason"]?.stringValue { lines.append("  reason    \(reason)") }
+            if !port.portNote.isEmpty { lines.append("  reason    \(port.portNote)") }
             lines.append(
                 "  type      \(port.text("type")), queues \(port.text("queues")), "
                     + "mtu \(port.text("mtu"))"
                     + (port["ephemeral"] == true ? ", goes with its owner" : "")
-                    + (port["link"] == false ? ", link off" : "")
             )
             if let socket = port["socket"]?.stringValue {
                 let who = port["role"] == "client" ? "the guest listens" : "the engine listens"

@@ -45,7 +45,7 @@ struct Port: ParsableCommand {
                     port.text("ifname"), port.text("id"), port.text("operstate"),
                     port.text("type"), stats?["rx"]?.text("packets") ?? "0",
                     stats?["tx"]?.text("packets") ?? "0", String(dropped[0] + dropped[1]),
-                    port["reason"]?.stringValue ?? (port["link"] == false ? "link off" : ""),
+                    port.portNote,
                 ])
             }
             Terminal.output(table.text())
@@ -97,8 +97,12 @@ struct Port: ParsableCommand {
                 arguments["type"] = "vhost-user"
                 arguments["chardev"] = .string(chardev.id)
             }
-            do {
+            do throws(QMPError) {
                 _ = try NetdevOptions(arguments)
+            } catch {
+                throw Failure(.usage, error.description)
+            }
+            do {
                 if let chardev { _ = try client.execute("chardev-add", chardev.arguments) }
                 do {
                     _ = try client.execute("netdev_add", arguments)
@@ -150,6 +154,12 @@ struct Port: ParsableCommand {
                     throw Failure(.noInput, "there is no port '\(name)'")
                 }
                 _ = try client.execute("netdev_del", ["id": port["id"] ?? .string(name)])
+                // The socket that `port add` made goes too; one that others made or use stays.
+                if port["type"] == "vhost-user",
+                    let identifier = try? ValePortName(port.text("ifname")).identifier
+                {
+                    _ = try? client.execute("chardev-remove", ["id": .string(identifier)])
+                }
             }
         }
     }
@@ -192,6 +202,14 @@ extension ControlClient {
 }
 
 extension JSONValue {
+    /// Why a port does not carry frames, in a few words; empty when it does.
+    var portNote: String {
+        if let reason = self["reason"]?.stringValue { return reason }
+        if self["link"] == false { return "link off" }
+        if self["operstate"] == "UP" { return "" }
+        return self["connected"] == true ? "the guest's driver is not running" : "nobody connected"
+    }
+
     /// A member as a table shows it: nothing at all when it is missing.
     func text(_ key: String) -> String {
         switch self[key] {

@@ -42,7 +42,7 @@ struct Qemu: ParsableCommand {
         let words = arguments.first == "--" ? Array(arguments.dropFirst()) : arguments
         let program = qemu ?? QemuProgram.standard
         let draft = try QemuCommandLine(words, host: .init(program: program))
-        guard ProgramRun.find(program) != nil else {
+        guard isPrinting || ProgramRun.find(program) != nil else {
             throw Failure(.unavailable, "there is no \(program); \(QemuProgram.hint)")
         }
         guard !draft.ports.isEmpty else { return try start(program, words) }

@@ -50,7 +50,7 @@ extension Schema {
             [
                 .required("packets", .integer), .required("bytes", .integer),
                 .required("errors", .integer), .required("dropped", .integer),
-                .required("multicast", .integer),
+                .required("offloaded", .integer), .required("multicast", .integer),
             ]
         ),
         ObjectType(
@@ -58,6 +58,7 @@ extension Schema {
             [
                 .required("packets", .integer), .required("bytes", .integer),
                 .required("errors", .integer), .required("dropped", .integer),
+                .required("offloaded", .integer),
             ]
         ),
         ObjectType(
@@ -85,7 +86,8 @@ extension Schema {
             [
                 .required("entries", .integer), .required("size", .integer),
                 .required("ageing", .integer, "seconds; 0: never"),
-                .required("moves", .integer), .required("floods", .integer),
+                .required("moves", .integer), .required("evictions", .integer),
+                .required("floods", .integer),
             ]
         ),
         ObjectType(
