@@ -23,7 +23,7 @@ import VhostUser
 
     /// Sets up a queue of `entries` descriptors with `bufferLength` bytes each.
     init(entries: Int, bufferLength: Int, writable: Bool) throws {
-        let sizes = SplitQueue.ringSizes(UInt16(entries))
+        let sizes = RingSetup.areas(UInt16(entries), isPacked: false)
         let available = (sizes.descriptors + 4095) & ~4095
         let used = available + (sizes.available + 4095) & ~4095
         precondition(used + sizes.used <= GuestSide.bufferStart, "the rings reach into the buffers")

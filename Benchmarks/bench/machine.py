@@ -50,8 +50,8 @@ def copy(size, cpu=0):
 
 
 def run_times(pid):
-    """Nanoseconds on a processor of every thread of a process."""
-    times = {}
+    """Nanoseconds on a processor of every thread of a process, and the time of asking under None."""
+    times = {None: time.monotonic_ns()}
     for thread in os.listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
@@ -61,9 +61,31 @@ def run_times(pid):
     return times
 
 
-def busiest(before, after, seconds):
+def prioritise(pids, nice):
+    """Sets the nice value of processes, and of ourselves: whoever watches must not wait either."""
+    for pid in (*pids, os.getpid()):
+        renice(pid, nice)
+
+
+def renice(pid, nice):
+    """Sets the nice value of every thread of a process; below 0 it keeps neighbours away (root only)."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+        except ProcessLookupError:
+            pass
+    try:
+        # Where sessions are scheduled as groups, a nice value counts only inside its group.
+        with open(f"/proc/{pid}/autogroup", "w") as file:
+            file.write(str(nice))
+    except OSError:
+        pass
+
+
+def busiest(before, after):
     """The share of a processor that the busiest thread had between two readings."""
-    return max((after[t] - before.get(t, 0) for t in after), default=0) / 1e9 / seconds
+    used = [after[t] - before.get(t, 0) for t in after if t is not None]
+    return max(used, default=0) / (after[None] - before[None])
 
 
 def stolen():

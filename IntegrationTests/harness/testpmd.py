@@ -41,8 +41,8 @@ class Testpmd(Process):
         self.changed = threading.Condition()
         state = os.path.join(test.directory, "dpdk-state")
         os.makedirs(state, exist_ok=True)
-        self.telemetry = os.path.join(state, "dpdk", name, "dpdk_telemetry.v2")
-        arguments = ["dpdk-testpmd", "--no-huge", "-m", "96", "--no-pci", "--file-prefix", name,
+        self.telemetry = os.path.join(state, "dpdk", f"wvt-{name}", "dpdk_telemetry.v2")
+        arguments = ["dpdk-testpmd", "--no-huge", "-m", "96", "--no-pci", "--file-prefix", f"wvt-{name}",
                      # Any processor: pinned loops on a small machine starve each other.
                      "--lcores", "0@(0-{0}),1@(0-{0})".format(os.cpu_count() - 1)]
         for index, device in enumerate(devices):

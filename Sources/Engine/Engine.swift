@@ -156,6 +156,8 @@ public final class Engine {
             // The lock is ours, so a control socket that is left over is a dead engine's.
             try server.listen(configuration.runtime.controlSocket)
         } catch {
+            // The workers run already, and what they use goes with this object.
+            shutDown()
             throw StartError(kind: .cannotCreate, description: "\(error)")
         }
         self.server = server

@@ -11,11 +11,9 @@ import VhostUser
 ///
 /// Addresses are 0 and descriptors -1 where there is nothing.
 @unsafe struct QueuePair {
-    /// One queue pair of a port.
-    ///
-    /// e: a `SplitQueue` that one worker serves.
+    /// The guest's transmit queue: a `GuestQueue` that one worker serves.
     var source: UInt64 = 0
-    /// The guest's receive queue: a `SplitQueue` that whoever holds `sinkLock` may fill.
+    /// The guest's receive queue: a `GuestQueue` that whoever holds `sinkLock` may fill.
     var sink: UInt64 = 0
     /// Whether frames from `source` are forwarded, or taken and discarded.
     var sourceEnabled: UInt32 = 0

@@ -55,7 +55,7 @@ import VhostUser
 
     /// A running ring: the queue that workers use and what wakes them.
     @safe private struct Ring {
-        let queue: UnsafeMutablePointer<SplitQueue>
+        let queue: GuestQueue
         let kick: OwnedDescriptor?
     }
 
@@ -117,6 +117,8 @@ import VhostUser
     /// Frames to the port.
     var tx: DirectionCounters { unsafe plane.pointee.tx }
 
+    private var waiting: String { "waiting for a front-end on \(path)" }
+
     // MARK: Coming and going
 
     /// Begins to listen, or to connect.
@@ -129,6 +131,7 @@ import VhostUser
             )
             let token = try loop.watch(file) { [unowned self] _ in accept() }
             listener = (file, token)
+            reason = waiting
         case .client:
             connect()
         }
@@ -186,7 +189,7 @@ import VhostUser
             return
         }
         session = Session()
-        reason = nil
+        reason = "waiting for the guest's driver"
         logger.info("front-end connected", metadata: ["pid": "\(link.peer)"])
         onChange(.connected)
     }
@@ -230,6 +233,7 @@ import VhostUser
         memory = nil
         if isOrderly {
             logger.info("\(why)")
+            if role == .server { reason = waiting }
         } else {
             logger.error("closed the connection: \(why)")
             reason = why
@@ -251,7 +255,7 @@ import VhostUser
             return
         }
         for (index, ring) in rings {
-            let fault = unsafe ring.queue.pointee.fault
+            let fault = unsafe ring.queue.fault
             guard fault != .none else { continue }
             let text = "ring \(index) was stopped: the guest's driver \(fault.text)"
             // The session keeps thinking that it runs, which makes GET_VRING_BASE answer as usual.
@@ -276,7 +280,7 @@ import VhostUser
         func start(ring index: Int, _ setup: RingSetup) throws(SessionError) {
             try port.start(index, setup)
         }
-        func stop(ring index: Int) -> UInt16 { port.stop(index) }
+        func stop(ring index: Int) -> UInt32 { port.stop(index) }
         func enable(ring index: Int, _ enabled: Bool) {
             if enabled { port.enabled.insert(index) } else { port.enabled.remove(index) }
             port.setEnabled(index, enabled)
@@ -316,7 +320,8 @@ import VhostUser
 
     private func start(_ index: Int, _ setup: RingSetup) throws(SessionError) {
         guard let memory else { throw SessionError("no memory to find ring \(index) in") }
-        let sizes = SplitQueue.ringSizes(setup.size)
+        let isPacked = setup.features & Feature.packedRing != 0
+        let sizes = RingSetup.areas(setup.size, isPacked: isPacked)
         guard
             let descriptors = unsafe memory.host(
                 user: setup.descriptors,
@@ -330,23 +335,21 @@ import VhostUser
                 throw SessionError("the kick descriptor of ring \(index) is not an eventfd")
             }
         }
-        let queue = UnsafeMutablePointer<SplitQueue>.allocate(capacity: 1)
-        unsafe queue.initialize(
-            to: SplitQueue(
-                QueueSetup(
-                    size: setup.size,
-                    descriptors: descriptors,
-                    available: available,
-                    used: used,
-                    base: setup.base,
-                    features: setup.features,
-                    memory: memory
-                )
-            )
+        let queue = unsafe GuestQueue.make(
+            QueueSetup(
+                size: setup.size,
+                descriptors: descriptors,
+                available: available,
+                used: used,
+                base: setup.base,
+                features: setup.features,
+                memory: memory
+            ),
+            isPacked: isPacked
         )
         rings[index] = unsafe Ring(queue: queue, kick: setup.kick)
         reason = nil
-        let address = UInt64(UInt(bitPattern: queue))
+        let address = unsafe queue.word
         let pair = unsafe plane.pointee.pairs + index / 2
         if index % 2 == 1 {
             unsafe nm_store64_release(&pair.pointee.source, address)
@@ -357,13 +360,12 @@ import VhostUser
         logger.debug("ring \(index) started", metadata: ["size": "\(setup.size)"])
     }
 
-    private func stop(_ index: Int) -> UInt16 {
+    private func stop(_ index: Int) -> UInt32 {
         unpublish(index)
         guard let ring = rings.removeValue(forKey: index) else { return 0 }
         // SAFETY: unreachable since `unpublish`, which waited for the workers.
-        let base = unsafe ring.queue.pointee.nextAvailable
-        unsafe ring.queue.deinitialize(count: 1)
-        unsafe ring.queue.deallocate()
+        let base = unsafe ring.queue.base
+        unsafe ring.queue.free()
         logger.debug("ring \(index) stopped", metadata: ["base": "\(base)"])
         return base
     }

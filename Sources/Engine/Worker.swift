@@ -145,22 +145,19 @@ extension WorkerState {
     private mutating func serve(_ item: WorkItem) -> Bool {
         let plane = unsafe item.plane
         let pair = unsafe plane.pointee.pairs + item.pair
-        guard
-            let source = unsafe UnsafeMutablePointer<SplitQueue>(
-                bitPattern: UInt(nm_load64_acquire(&pair.pointee.source))
-            )
-        else { return false }
+        let source = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.source))
+        guard unsafe source.exists else { return false }
         let rx = unsafe plane.pointee.rx
         unsafe batch.removeAll()
         if unsafe nm_load32(&pair.pointee.sourceEnabled) == 0 {
-            unsafe source.pointee.discard(counters: rx)
+            unsafe source.discard(&batch, counters: rx)
         } else {
-            unsafe source.pointee.collect(into: &batch, counters: rx)
+            unsafe source.collect(into: &batch, counters: rx)
             if unsafe batch.count != 0 { unsafe forward(plane, item.pair) }
-            unsafe source.pointee.completeCollected()
+            unsafe source.completeCollected()
         }
-        if unsafe source.pointee.isFaulty { unsafe report(pair) }
-        guard unsafe source.pointee.needsInterrupt() else { return unsafe batch.count != 0 }
+        if unsafe source.isFaulty { unsafe report(pair) }
+        guard unsafe source.needsInterrupt() else { return unsafe batch.count != 0 }
         unsafe ring(&pair.pointee.sourceCall, plane)
         return true
     }
@@ -218,17 +215,15 @@ extension WorkerState {
         // As in VALE, a flow keeps its queue: the source's, modulo the destination's.
         let pairs = unsafe max(1, Int(nm_load32(&plane.pointee.pairCount)))
         let pair = unsafe plane.pointee.pairs + sourcePair % pairs
-        guard
-            let sink = unsafe UnsafeMutablePointer<SplitQueue>(
-                bitPattern: UInt(nm_load64_acquire(&pair.pointee.sink))
-            ),
+        let sink = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.sink))
+        guard unsafe sink.exists,
             unsafe nm_load32(&pair.pointee.sinkEnabled) != 0
         else {
             tx.drop(.noReader, target.count)
             return true
         }
         while unsafe nm_try_lock(&pair.pointee.sinkLock) == 0 { nm_pause() }
-        unsafe sink.pointee.deliver(
+        unsafe sink.deliver(
             batch,
             target.list,
             target.count,
@@ -236,8 +231,8 @@ extension WorkerState {
             scratch: &scratch,
             finisher: &finisher
         )
-        let interrupt = unsafe sink.pointee.needsInterrupt()
-        let faulty = unsafe sink.pointee.isFaulty
+        let interrupt = unsafe sink.needsInterrupt()
+        let faulty = unsafe sink.isFaulty
         unsafe nm_unlock(&pair.pointee.sinkLock)
         if interrupt { unsafe ring(&pair.pointee.sinkCall, plane) }
         if faulty { unsafe report(pair) }
@@ -269,11 +264,8 @@ extension WorkerState {
             for index in unsafe 0..<work.pointee.count {
                 let item = unsafe work.pointee.items[index]
                 let pair = unsafe item.plane.pointee.pairs + item.pair
-                if let source = unsafe UnsafeMutablePointer<SplitQueue>(
-                    bitPattern: UInt(nm_load64_acquire(&pair.pointee.source))
-                ),
-                    unsafe source.pointee.arm()
-                {
+                let source = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.source))
+                if unsafe source.arm() {
                     awake = true
                 }
             }
@@ -287,11 +279,7 @@ extension WorkerState {
         for index in unsafe 0..<work.pointee.count {
             let item = unsafe work.pointee.items[index]
             let pair = unsafe item.plane.pointee.pairs + item.pair
-            if let source = unsafe UnsafeMutablePointer<SplitQueue>(
-                bitPattern: UInt(nm_load64_acquire(&pair.pointee.source))
-            ) {
-                unsafe source.pointee.disarm()
-            }
+            unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.source)).disarm()
         }
     }
 

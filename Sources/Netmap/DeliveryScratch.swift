@@ -10,8 +10,8 @@ import CNetmap
     @inlinable public static var capacity: Int { @_noLocks get { 1024 } }
     /// Where the frame goes, piece by piece.
     public let segments: UnsafeMutablePointer<Segment>
-    /// The head descriptor of each chain.
-    public let heads: UnsafeMutablePointer<UInt16>
+    /// Each chain's id, and in the high half how many descriptors it takes on its ring.
+    public let chains: UnsafeMutablePointer<UInt32>
     /// How many bytes each chain gets.
     public let rooms: UnsafeMutablePointer<UInt32>
 
@@ -19,7 +19,7 @@ import CNetmap
     public init() {
         let n = DeliveryScratch.capacity
         unsafe segments = .allocate(capacity: n)
-        unsafe heads = .allocate(capacity: n)
+        unsafe chains = .allocate(capacity: n)
         unsafe rooms = .allocate(capacity: n)
         // SAFETY: trivial types, read only where written before.
         unsafe UnsafeMutableRawPointer(segments).initializeMemory(
@@ -27,13 +27,13 @@ import CNetmap
             repeating: 0,
             count: n * MemoryLayout<Segment>.stride
         )
-        unsafe heads.initialize(repeating: 0, count: n)
+        unsafe chains.initialize(repeating: 0, count: n)
         unsafe rooms.initialize(repeating: 0, count: n)
     }
 
     deinit {
         unsafe segments.deallocate()
-        unsafe heads.deallocate()
+        unsafe chains.deallocate()
         unsafe rooms.deallocate()
     }
 }

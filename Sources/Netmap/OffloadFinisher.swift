@@ -190,6 +190,28 @@ extension RawOffload {
 }
 
 extension FrameBatch {
+    /// Appends the frame that stands at `count` with its offload request, or drops it for a request
+    /// that contradicts itself.
+    ///
+    /// - Parameters:
+    ///   - request: what the sender wrote.
+    ///   - counters: where a drop is counted.
+    /// - Returns: whether it was appended.
+    @inline(never) @_noLocks
+    public mutating func appendLast(_ request: RawOffload, _ counters: DirectionCounters) -> Bool {
+        // SAFETY: the source has just written the frame at `count`, for which it made sure of room.
+        let length = unsafe Int(frames[count].length)
+        if case .malformed = request.header.check(frameLength: length) {
+            counters.drop(.badOffload)
+            return false
+        }
+        // Of the flags only NEEDS_CSUM is the sender's to say; no other reaches a receiver.
+        unsafe headers[count] = RawOffload(low: request.low & ~0xfe, high: request.high)
+        unsafe frames[count].offload = true
+        count += 1
+        return true
+    }
+
     /// Names the memory of bytes `range` of frame `index`.
     ///
     /// - Parameters:

@@ -41,6 +41,10 @@ public enum Feature {
     public static let protocolFeatures: UInt64 = 1 << 30
     /// VIRTIO_F_VERSION_1.
     public static let version1: UInt64 = 1 << 32
+    /// VIRTIO_F_RING_PACKED.
+    public static let packedRing: UInt64 = 1 << 34
+    /// VIRTIO_F_IN_ORDER: buffers are used in the order in which they were made available.
+    public static let inOrder: UInt64 = 1 << 35
     /// VIRTIO_NET_F_GUEST_USO4.
     public static let guestUSO4: UInt64 = 1 << 54
     /// VIRTIO_NET_F_GUEST_USO6.
@@ -53,7 +57,7 @@ public enum Feature {
         checksum | guestChecksum | mtu | guestTSO4 | guestTSO6 | guestECN | guestUFO | hostTSO4
         | hostTSO6 | hostECN | hostUFO | mergeableBuffers | guestAnnounce | multiqueue
         | anyLayout | indirect | eventIndex | protocolFeatures | version1 | guestUSO4 | guestUSO6
-        | hostUSO
+        | hostUSO | packedRing | inOrder
 
     /// The names of the bits in `features`, as virtio spells them, lowest first.
     public static func names(_ features: UInt64) -> [String] {
@@ -64,6 +68,7 @@ public enum Feature {
             (hostECN, "host_ecn"), (hostUFO, "host_ufo"), (mergeableBuffers, "mrg_rxbuf"),
             (guestAnnounce, "guest_announce"), (multiqueue, "mq"), (anyLayout, "any_layout"),
             (indirect, "indirect_desc"), (eventIndex, "event_idx"), (version1, "version_1"),
+            (packedRing, "packed"), (inOrder, "in_order"),
             (guestUSO4, "guest_uso4"), (guestUSO6, "guest_uso6"), (hostUSO, "host_uso"),
         ]
         return known.filter { features & $0.0 != 0 }.map(\.1)

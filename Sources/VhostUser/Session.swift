@@ -1,6 +1,7 @@
 // One front-end's conversation with one port: a state machine without I/O. Messages and descriptors
 // come in, replies go out, and what has to happen to memory and rings is asked of a `RingController`.
 
+import CNetmap
 public import Netmap
 
 /// A ring's set-up when it starts, addresses as the front-end sees them.
@@ -13,12 +14,23 @@ public struct RingSetup {
     public var available: UInt64
     /// Where the device's ring is.
     public var used: UInt64
-    /// The next available entry.
-    public var base: UInt16
+    /// Where to begin: the argument of SET_VRING_BASE.
+    public var base: UInt32
     /// Features that the driver acknowledged.
     public var features: UInt64
     /// Readable when the guest has added buffers; nil if the ring is to be polled.
     public var kick: OwnedDescriptor?
+
+    /// Bytes that the three areas of a ring of `size` entries take.
+    public static func areas(
+        _ size: UInt16,
+        isPacked: Bool
+    ) -> (descriptors: Int, available: Int, used: Int) {
+        let n = Int(size)
+        let descriptors = n * NM_VRING_DESC_SIZE
+        return isPacked
+            ? (descriptors, 4, 4) : (descriptors, 6 + 2 * n, 6 + NM_VRING_USED_ELEM_SIZE * n)
+    }
 }
 
 /// What a session needs done.
@@ -31,8 +43,8 @@ public protocol RingController {
     mutating func start(ring index: Int, _ setup: RingSetup) throws(SessionError)
     /// Stops ring `index`: when this returns nothing touches it any more.
     ///
-    /// - Returns: the next available entry that was not processed.
-    mutating func stop(ring index: Int) -> UInt16
+    /// - Returns: what GET_VRING_BASE answers.
+    mutating func stop(ring index: Int) -> UInt32
     /// Lets frames flow, or discards them, on a ring that may not be running yet.
     mutating func enable(ring index: Int, _ enabled: Bool)
     /// What to write when the guest wants an interrupt; at any time, running or not.
@@ -58,7 +70,7 @@ public struct Session {
         var descriptors: UInt64?
         var available: UInt64 = 0
         var used: UInt64 = 0
-        var base: UInt16 = 0
+        var base: UInt32 = 0
         var kick: OwnedDescriptor?
         var isKicked = false
         var isEnabled = false
@@ -141,15 +153,15 @@ public struct Session {
             try setMemoryTable(payload, files, &controller)
         case .setVringNum:
             let (index, num) = try state(&reader, payload)
-            guard num > 0, num <= 32768, num & (num - 1) == 0 else {
-                throw SessionError("a ring of \(num) entries; a power of two up to 32768 is needed")
+            guard num > 0, num <= 32768 else {
+                throw SessionError("a ring of \(num) entries; 1 to 32768 are possible")
             }
             try change(index, &controller) { $0.size = UInt16(num) }
         case .setVringAddr:
             try setVringAddr(payload, &controller)
         case .setVringBase:
             let (index, num) = try state(&reader, payload)
-            try change(index, &controller) { $0.base = UInt16(truncatingIfNeeded: num) }
+            try change(index, &controller) { $0.base = num }
         case .getVringBase:
             return try getVringBase(&reader, payload, &controller)
         case .setVringKick:
@@ -276,6 +288,7 @@ extension Session {
             let descriptors = reader.u64(), let used = reader.u64(), let available = reader.u64()
         else { throw SessionError("\(payload.count) bytes of ring addresses, expected 40") }
         guard flags & 1 == 0 else { throw SessionError("logging, which was not offered") }
+        // Packed rings have event areas of four bytes here, for which the same alignment will do.
         guard descriptors % 16 == 0, available % 2 == 0, used % 4 == 0 else {
             throw SessionError("ring \(index) is not aligned")
         }
@@ -301,7 +314,7 @@ extension Session {
         rings[index].kick = nil
         var reply: [UInt8] = []
         reply.append(little: UInt32(index))
-        reply.append(little: UInt32(rings[index].base))
+        reply.append(little: rings[index].base)
         return reply
     }
 
@@ -328,6 +341,14 @@ extension Session {
         guard ring.isKicked, !ring.isRunning else { return }
         guard hasMemory, ring.size > 0, let descriptors = ring.descriptors else {
             throw SessionError("ring \(index) is started before its memory and addresses are known")
+        }
+        let isPacked = features & Feature.packedRing != 0
+        guard isPacked ? ring.available % 4 == 0 : ring.size & (ring.size - 1) == 0 else {
+            throw SessionError(
+                isPacked
+                    ? "the driver event area of ring \(index) is not aligned"
+                    : "a split ring of \(ring.size) entries; a power of two is needed"
+            )
         }
         if features & Feature.protocolFeatures == 0, !ring.isEnabled {
             rings[index].isEnabled = true

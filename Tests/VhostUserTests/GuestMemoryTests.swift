@@ -11,7 +11,8 @@ import Testing
 struct GuestMemoryTests {
     static func file(_ size: Int) throws -> OwnedDescriptor {
         OwnedDescriptor(
-            try SystemError.check(unsafe nm_memfd_create("test", UInt64(size)), "memfd_create"))
+            try SystemError.check(unsafe nm_memfd_create("test", UInt64(size)), "memfd_create")
+        )
     }
 
     /// A file that can be cut short.
@@ -26,16 +27,25 @@ struct GuestMemoryTests {
     }
 
     static func region(
-        _ guest: UInt64, _ size: UInt64, user: UInt64? = nil, offset: UInt64 = 0
+        _ guest: UInt64,
+        _ size: UInt64,
+        user: UInt64? = nil,
+        offset: UInt64 = 0
     ) -> MemoryRegion {
         MemoryRegion(
-            guestAddress: guest, size: size, userAddress: user ?? guest + 0x7f00_0000_0000,
-            fileOffset: offset)
+            guestAddress: guest,
+            size: size,
+            userAddress: user ?? guest + 0x7f00_0000_0000,
+            fileOffset: offset
+        )
     }
 
     func expectRefusal(
-        _ regions: [MemoryRegion], files: Int? = nil, fileSize: Int = 1 << 20,
-        saying part: String, _ sourceLocation: SourceLocation = #_sourceLocation
+        _ regions: [MemoryRegion],
+        files: Int? = nil,
+        fileSize: Int = 1 << 20,
+        saying part: String,
+        _ sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let descriptors = try (0..<(files ?? regions.count)).map { _ in
             try GuestMemoryTests.file(fileSize)
@@ -68,7 +78,10 @@ struct GuestMemoryTests {
     @Test("of size zero, or of a size that no address space has, is refused")
     func sizes() throws {
         for size in [0, 1 << 47, UInt64.max, UInt64.max - 4095] {
-            try expectRefusal([GuestMemoryTests.region(0, size, user: 0)], saying: "size of \(size)")
+            try expectRefusal(
+                [GuestMemoryTests.region(0, size, user: 0)],
+                saying: "size of \(size)"
+            )
         }
     }
 
@@ -76,19 +89,27 @@ struct GuestMemoryTests {
     func wraps() throws {
         let top = UInt64.max - 4095
         try expectRefusal(
-            [GuestMemoryTests.region(top, 8192, user: 0)], saying: "wraps around")
+            [GuestMemoryTests.region(top, 8192, user: 0)],
+            saying: "wraps around"
+        )
         try expectRefusal([GuestMemoryTests.region(top, 4096, user: 0)], saying: "wraps around")
         try expectRefusal([GuestMemoryTests.region(0, 8192, user: top)], saying: "wraps around")
         try expectRefusal(
-            [GuestMemoryTests.region(0, 8192, user: 0, offset: top)], saying: "wraps around")
+            [GuestMemoryTests.region(0, 8192, user: 0, offset: top)],
+            saying: "wraps around"
+        )
     }
 
     @Test("behind the largest file offset is refused")
     func offset() throws {
         try expectRefusal(
-            [GuestMemoryTests.region(0, 4096, offset: 1 << 47)], saying: "begins at")
+            [GuestMemoryTests.region(0, 4096, offset: 1 << 47)],
+            saying: "begins at"
+        )
         try expectRefusal(
-            [GuestMemoryTests.region(0, 4096, offset: 1 << 46)], saying: "shorter than its region")
+            [GuestMemoryTests.region(0, 4096, offset: 1 << 46)],
+            saying: "shorter than its region"
+        )
     }
 
     @Test("that overlaps itself is refused, wherever the overlap is")
@@ -110,10 +131,15 @@ struct GuestMemoryTests {
     @Test("whose file is shorter than its region is refused")
     func shortFile() throws {
         try expectRefusal(
-            [GuestMemoryTests.region(0, 8192)], fileSize: 4096, saying: "shorter than its region")
+            [GuestMemoryTests.region(0, 8192)],
+            fileSize: 4096,
+            saying: "shorter than its region"
+        )
         try expectRefusal(
-            [GuestMemoryTests.region(0, 4096, offset: 4096)], fileSize: 8191,
-            saying: "shorter than its region")
+            [GuestMemoryTests.region(0, 4096, offset: 4096)],
+            fileSize: 8191,
+            saying: "shorter than its region"
+        )
     }
 
     @Test("in something that is no file is refused")
@@ -138,7 +164,9 @@ struct GuestMemoryTests {
     func odd() throws {
         let file = try GuestMemoryTests.file(0x10_000)
         let memory = try GuestMemory(
-            [GuestMemoryTests.region(0x10_0000, 5000, offset: 0x3000)], files: [file])
+            [GuestMemoryTests.region(0x10_0000, 5000, offset: 0x3000)],
+            files: [file]
+        )
         let user: UInt64 = 0x7f00_0010_0000
         let first = unsafe memory.host(user: user, length: 5000)
         #expect(unsafe first != nil)
@@ -159,7 +187,9 @@ struct GuestMemoryTests {
         let memory = try GuestMemory(
             [
                 GuestMemoryTests.region(0, 0x1_0000), GuestMemoryTests.region(0x1_0000, 0x1_0000),
-            ], files: files)
+            ],
+            files: files
+        )
         let user: UInt64 = 0x7f00_0000_0000
         func fits(_ address: UInt64, _ length: Int) -> Bool {
             let host = unsafe memory.host(user: address, length: length)
@@ -188,7 +218,9 @@ struct GuestMemoryTests {
                     [
                         GuestMemoryTests.region(0, 0x1_0000),
                         GuestMemoryTests.region(1 << 20, 4096),
-                    ], files: [file, OwnedDescriptor(writeEnd)])
+                    ],
+                    files: [file, OwnedDescriptor(writeEnd)]
+                )
             }
         }
         #expect(Pipe.isHungUp(readEnd.number))
@@ -202,9 +234,13 @@ struct GuestMemoryTests {
             let file = try GuestMemoryTests.unsealedFile(1 << 20)
             let sealed = try GuestMemoryTests.file(1 << 20)
             let memory = try GuestMemory(
-                [GuestMemoryTests.region(0, 1 << 20)], files: [file])
+                [GuestMemoryTests.region(0, 1 << 20)],
+                files: [file]
+            )
             let other = try GuestMemory(
-                [GuestMemoryTests.region(0, 1 << 20)], files: [sealed])
+                [GuestMemoryTests.region(0, 1 << 20)],
+                files: [sealed]
+            )
             guard let host = unsafe memory.host(user: 0x7f00_0000_0000, length: 1 << 20) else {
                 exit(2)
             }
@@ -225,18 +261,26 @@ struct GuestMemoryTests {
             precondition(nm_guard_install() == 0)
             let file = try GuestMemoryTests.unsealedFile(1 << 20)
             let memory = try GuestMemory(
-                [GuestMemoryTests.region(0, 1 << 20)], files: [file])
+                [GuestMemoryTests.region(0, 1 << 20)],
+                files: [file]
+            )
             guard let host = unsafe memory.host(user: 0x7f00_0000_0000, length: 1 << 20) else {
                 exit(2)
             }
-            let sizes = SplitQueue.ringSizes(64)
+            let sizes = RingSetup.areas(64, isPacked: false)
             precondition(sizes.used < 4096)
             func queue(_ at: Int) -> SplitQueue {
                 unsafe SplitQueue(
                     QueueSetup(
-                        size: 64, descriptors: host + at, available: host + at + 4096,
-                        used: host + at + 8192, base: 0, features: Feature.modern,
-                        memory: memory))
+                        size: 64,
+                        descriptors: host + at,
+                        available: host + at + 4096,
+                        used: host + at + 8192,
+                        base: 0,
+                        features: Feature.modern,
+                        memory: memory
+                    )
+                )
             }
             for k in 0..<64 {
                 unsafe nm_store64(host + 16 * k, 0x8_0000)
@@ -258,7 +302,10 @@ struct GuestMemoryTests {
             }
             precondition(memory.isTruncated)
             let honest = MockDriver(
-                try GuestRAM([1 << 20]), size: 16, features: Feature.modern)
+                try GuestRAM([1 << 20]),
+                size: 16,
+                features: Feature.modern
+            )
             honest.post([1600], writable: true)
             honest.publish()
             var random = Seeded(1)

@@ -22,9 +22,8 @@ import Netmap
     private static let canary: UInt8 = 0xc5
     private static let page = 4096
 
-    /// Makes regions of `sizes` bytes, the first at `start`.
-    ///
-    /// - Parameter hole: bytes of guest address space without memory after each region.
+    /// Makes regions of `sizes` bytes, the first at `start`, each followed by a `hole` in the
+    /// guest's address space.
     init(_ sizes: [Int], start: UInt64 = 0x10_0000, hole: UInt64 = 0) throws {
         var regions: [MemoryRegion] = []
         var files: [OwnedDescriptor] = []
@@ -36,34 +35,45 @@ import Netmap
             let offset = GuestRAM.page + place
             let length = (offset + size + GuestRAM.page - 1) / GuestRAM.page * GuestRAM.page
             let file = try SystemError.check(
-                unsafe nm_memfd_create("guest", UInt64(length)), "memfd_create")
+                unsafe nm_memfd_create("guest", UInt64(length)),
+                "memfd_create"
+            )
             files.append(OwnedDescriptor(file))
             // SAFETY: a new mapping of a file of `length` bytes.
             guard
                 let base = unsafe mmap(
-                    nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0),
+                    nil,
+                    length,
+                    PROT_READ | PROT_WRITE,
+                    MAP_SHARED,
+                    file,
+                    0
+                ),
                 unsafe base != MAP_FAILED
             else { throw SystemError("mmap", result: -errno) }
             unsafe memset(base, Int32(GuestRAM.canary), offset)
             unsafe memset(
-                base + offset + size, Int32(GuestRAM.canary), length - offset - size)
+                base + offset + size,
+                Int32(GuestRAM.canary),
+                length - offset - size
+            )
             mappings.append((UInt(bitPattern: base), length))
             regions.append(
                 MemoryRegion(
-                    guestAddress: guest, size: UInt64(size),
+                    guestAddress: guest,
+                    size: UInt64(size),
                     userAddress: 0x7f00_0000_0000 + UInt64(sizes.count - index) << 32
                         + UInt64(place),
-                    fileOffset: UInt64(offset)))
+                    fileOffset: UInt64(offset)
+                )
+            )
             guest += UInt64(size) + hole
         }
         self.regions = regions
         self.files = files
         self.mappings = mappings
         memory = try GuestMemory(regions, files: files)
-        let page = UInt64(GuestRAM.page)
-        for region in regions where region.guestAddress % page == 0 && region.size % page == 0 {
-            setTraps(region)
-        }
+        setTraps(memory)
     }
 
     deinit {
@@ -89,7 +99,8 @@ import Netmap
             for offset in 0..<mapping.length where !inside.contains(offset) {
                 // SAFETY: inside the mapping.
                 let address = unsafe UnsafeMutableRawPointer(
-                    bitPattern: mapping.base + UInt(offset))
+                    bitPattern: mapping.base + UInt(offset)
+                )
                 guard let address = unsafe address else { return false }
                 if unsafe nm_load8(address) != GuestRAM.canary { return false }
             }
@@ -103,8 +114,19 @@ import Netmap
         return guest - region.guestAddress + region.userAddress
     }
 
+    /// A second mapping of the same memory, as the guest's second port has it.
+    func secondMapping() throws -> GuestMemory {
+        let second = try GuestMemory(regions, files: files)
+        setTraps(second)
+        return second
+    }
+
     /// Where the switch sees `length` bytes at `guest`; they lie in one region.
-    func host(_ guest: UInt64, _ length: Int) -> UnsafeMutableRawPointer {
+    func host(
+        _ guest: UInt64,
+        _ length: Int,
+        _ memory: GuestMemory
+    ) -> UnsafeMutableRawPointer {
         guard let host = unsafe memory.host(user: user(guest), length: length) else {
             fatalError("the test's rings cross regions")
         }
@@ -170,23 +192,32 @@ import Netmap
         let offset = guest - regions[index].guestAddress + regions[index].fileOffset
         guard
             let cell = unsafe UnsafeMutableRawPointer(
-                bitPattern: mappings[index].base + UInt(offset))
+                bitPattern: mappings[index].base + UInt(offset)
+            )
         else { fatalError("page zero") }
         return unsafe cell
     }
 
-    /// Makes the pages before and behind the switch's mapping of a region trap.
-    private func setTraps(_ region: MemoryRegion) {
-        let host = unsafe memory.host(user: region.userAddress, length: Int(region.size))
-        guard let host = unsafe host else { return }
-        // SAFETY: the page before belongs to the same mapping; the one behind is taken only if free.
-        unsafe mprotect(host - GuestRAM.page, GuestRAM.page, PROT_NONE)
-        let fixedNoReplace: Int32 = 0x10_0000
-        let behind = unsafe mmap(
-            host + Int(region.size), GuestRAM.page, PROT_NONE,
-            MAP_PRIVATE | MAP_ANONYMOUS | fixedNoReplace, -1, 0)
-        if let behind = unsafe behind, unsafe behind != MAP_FAILED {
-            guards.append(UInt(bitPattern: behind))
+    /// Makes the pages before and behind the regions in a mapping trap, where they are whole pages.
+    private func setTraps(_ memory: GuestMemory) {
+        let page = UInt64(GuestRAM.page)
+        for region in regions where region.guestAddress % page == 0 && region.size % page == 0 {
+            let host = unsafe memory.host(user: region.userAddress, length: Int(region.size))
+            guard let host = unsafe host else { continue }
+            // SAFETY: the page before is of the same mapping; the one behind is taken only if free.
+            unsafe mprotect(host - GuestRAM.page, GuestRAM.page, PROT_NONE)
+            let fixedNoReplace: Int32 = 0x10_0000
+            let behind = unsafe mmap(
+                host + Int(region.size),
+                GuestRAM.page,
+                PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS | fixedNoReplace,
+                -1,
+                0
+            )
+            if let behind = unsafe behind, unsafe behind != MAP_FAILED {
+                guards.append(UInt(bitPattern: behind))
+            }
         }
     }
 }

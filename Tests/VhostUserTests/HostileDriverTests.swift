@@ -7,9 +7,10 @@ import Testing
 
 @testable import VhostUser
 
-/// A hostile guest's two queues.
+/// A hostile guest's two queues, each of a port of its own.
 struct HostileGuest: ~Copyable {
     let ram: GuestRAM
+    let receiveMemory: GuestMemory
     let transmit: MockDriver
     let receive: MockDriver
     var source: SplitQueue
@@ -19,14 +20,20 @@ struct HostileGuest: ~Copyable {
     let buffer: UInt64
 
     init(_ features: UInt64 = Feature.modern, size: UInt16 = 16, memory: Int = 1 << 18) throws {
-        ram = try GuestRAM([memory, 0x8000], hole: 0x10_0000)
+        let ram = try GuestRAM([memory, 0x8000], hole: 0x10_0000)
+        let receiveMemory = try ram.secondMapping()
+        self.ram = ram
+        self.receiveMemory = receiveMemory
         transmit = MockDriver(ram, size: size, features: features, sliceCount: 8)
         receive = MockDriver(
-            ram, size: size, features: features,
+            ram,
+            size: size,
+            features: features,
             base: ram.start + UInt64((MockDriver.footprint(size: size, sliceCount: 8) + 63) & ~63),
-            sliceCount: 8)
+            sliceCount: 8
+        )
         source = transmit.makeQueue()
-        sink = receive.makeQueue()
+        sink = receive.makeQueue(receiveMemory)
         buffer = receive.slices
     }
 
@@ -71,9 +78,11 @@ struct HostileDriverTests {
 
     /// Runs an attack and looks at what it did.
     ///
-    /// - Parameter attack: gets the driver and the flags that its descriptors should have.
+    /// The attack gets the guest, its driver, and the flags that its descriptors should have.
     func expectFault(
-        _ fault: QueueFault, _ direction: Direction, features: UInt64 = Feature.modern,
+        _ fault: QueueFault,
+        _ direction: Direction,
+        features: UInt64 = Feature.modern,
         _ sourceLocation: SourceLocation = #_sourceLocation,
         attack: (_ guest: borrowing HostileGuest, _ driver: MockDriver, _ flags: UInt16) -> Void
     ) throws {
@@ -134,9 +143,12 @@ struct HostileDriverTests {
             let driver = guest.driver(direction)
             for number in 0..<UInt16(1025) {
                 driver.set(
-                    number, guest.buffer, 1,
+                    number,
+                    guest.buffer,
+                    1,
                     flags: (direction == .receive ? 2 : 0) | (number < 1024 ? 1 : 0),
-                    next: number + 1)
+                    next: number + 1
+                )
             }
             driver.offer(0)
             driver.publish()
@@ -146,8 +158,10 @@ struct HostileDriverTests {
         }
     }
 
-    @Test("who offers a descriptor behind the end of the table stops his queue",
-        arguments: Direction.allCases)
+    @Test(
+        "who offers a descriptor behind the end of the table stops his queue",
+        arguments: Direction.allCases
+    )
     func heads(direction: Direction) throws {
         for head: UInt16 in [16, 17, 255, 32_768, 65_535] {
             try expectFault(.descriptorIndex, direction) { _, driver, _ in driver.offer(head) }
@@ -164,8 +178,10 @@ struct HostileDriverTests {
         }
     }
 
-    @Test("who moves avail.idx further than his ring is long stops his queue",
-        arguments: Direction.allCases)
+    @Test(
+        "who moves avail.idx further than his ring is long stops his queue",
+        arguments: Direction.allCases
+    )
     func availableIndex(direction: Direction) throws {
         for index: UInt16 in [17, 18, 1000, 0x8000, 0xffff] {
             var guest = try HostileGuest()
@@ -184,7 +200,8 @@ struct HostileDriverTests {
         #expect(guest.visit(.transmit) == 0)
         #expect(guest.source.fault == .availableIndex)
         let page = CounterPage()
-        guest.source.discard(counters: page.counters)
+        var batch = FrameBatch()
+        guest.source.discard(&batch, counters: page.counters)
         #expect(page.drops.isEmpty)
         #expect(guest.transmit.deviceIndex == 3)
     }
@@ -242,7 +259,12 @@ struct HostileDriverTests {
                 let table = driver.indirectTables
                 driver.setCell(table, guest.buffer, 20, flags: flags | 1, next: 1)
                 driver.setCell(
-                    table + 16, address, UInt32(truncatingIfNeeded: length), flags: flags, next: 0)
+                    table + 16,
+                    address,
+                    UInt32(truncatingIfNeeded: length),
+                    flags: flags,
+                    next: 0
+                )
                 driver.set(0, table, 32, flags: 4, next: 0)
                 driver.offer(0)
             }
@@ -281,8 +303,13 @@ struct HostileDriverTests {
     func longIndirectTable() throws {
         let ram = try GuestRAM([1 << 17])
         let driver = MockDriver(
-            ram, size: 4, features: Feature.modern, sliceCount: 1, sliceSize: 8192,
-            tableEntries: 1024)
+            ram,
+            size: 4,
+            features: Feature.modern,
+            sliceCount: 1,
+            sliceSize: 8192,
+            tableEntries: 1024
+        )
         var queue = driver.makeQueue()
         var worker = Worker()
         driver.post([Int](repeating: 3, count: 1024), direct: 0)
@@ -299,7 +326,12 @@ struct HostileDriverTests {
         let driver = guest.transmit
         for number in 0..<UInt16(1024) {
             driver.set(
-                number, guest.ram.start, 8 << 20, flags: number < 1023 ? 1 : 0, next: number + 1)
+                number,
+                guest.ram.start,
+                8 << 20,
+                flags: number < 1023 ? 1 : 0,
+                next: number + 1
+            )
         }
         driver.offer(0)
         driver.publish()
@@ -315,8 +347,12 @@ struct HostileDriverTests {
         let driver = guest.receive
         for number in 0..<UInt16(1024) {
             driver.set(
-                number, guest.ram.start + (4 << 20), 4 << 20,
-                flags: number < 1023 ? 3 : 2, next: number + 1)
+                number,
+                guest.ram.start + (4 << 20),
+                4 << 20,
+                flags: number < 1023 ? 3 : 2,
+                next: number + 1
+            )
         }
         driver.offer(0)
         driver.publish()
@@ -424,7 +460,10 @@ struct HostileDriverTests {
         }
         driver.ram.store16(1000, at: driver.available + 2)
         var random = Seeded(1)
-        guest.worker.deliver((0..<10).map { makeFrame($0, length: 100, using: &random) }, to: &guest.sink)
+        guest.worker.deliver(
+            (0..<10).map { makeFrame($0, length: 100, using: &random) },
+            to: &guest.sink
+        )
         #expect(guest.sink.fault == .availableIndex)
         #expect(driver.deviceIndex == 0)
         #expect(guest.worker.sent.counters.packets == 0)
@@ -446,35 +485,49 @@ struct HostileDriverTests {
         var random = Seeded(11)
         for _ in 0..<300 {
             let ram = try GuestRAM([0x4000])
-            let host = unsafe ram.host(ram.start, 0x4000)
-            let sizes = SplitQueue.ringSizes(64)
+            let other = try ram.secondMapping()
+            let sizes = RingSetup.areas(64, isPacked: false)
             var worker = Worker()
-            func queue() -> SplitQueue {
+            func queue(_ memory: GuestMemory) -> SplitQueue {
+                let host = unsafe ram.host(ram.start, 0x4000, memory)
                 let at = (0..<3).map { _ in 16 * random.below((0x4000 - sizes.descriptors) / 16) }
                 return unsafe SplitQueue(
                     QueueSetup(
-                        size: 64, descriptors: host + at[0], available: host + at[1],
-                        used: host + at[2], base: 0, features: Feature.modern,
-                        memory: ram.memory))
+                        size: 64,
+                        descriptors: host + at[0],
+                        available: host + at[1],
+                        used: host + at[2],
+                        base: 0,
+                        features: Feature.modern,
+                        memory: memory
+                    )
+                )
             }
             ram.write(random.bytes(0x4000), at: ram.start)
             for cell in stride(from: UInt64(0), to: 0x4000, by: 16) where random.chance(70) {
                 ram.store64(ram.start + UInt64(random.below(0x4000)), at: ram.start + cell)
                 ram.store64(UInt64(random.below(2000)), at: ram.start + cell + 8)
             }
-            var source = queue()
-            var sink = queue()
+            var source = queue(ram.memory)
+            var sink = queue(other)
             for _ in 0..<20 {
                 let step = UInt16(random.below(64))
-                unsafe source.available.storeBytes(
-                    of: source.nextAvailable &+ step, toByteOffset: 2, as: UInt16.self)
-                unsafe sink.available.storeBytes(
-                    of: sink.nextAvailable &+ step, toByteOffset: 2, as: UInt16.self)
+                unsafe source.ring.available.storeBytes(
+                    of: UInt16(truncatingIfNeeded: source.position) &+ step,
+                    toByteOffset: 2,
+                    as: UInt16.self
+                )
+                unsafe sink.ring.available.storeBytes(
+                    of: UInt16(truncatingIfNeeded: sink.position) &+ step,
+                    toByteOffset: 2,
+                    as: UInt16.self
+                )
                 worker.turn(&source, &sink)
                 _ = source.needsInterrupt()
                 _ = sink.needsInterrupt()
                 _ = source.arm()
             }
+            withExtendedLifetime(other) {}
             #expect(ram.canariesAreIntact)
         }
     }

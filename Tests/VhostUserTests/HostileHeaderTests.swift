@@ -8,11 +8,18 @@ import Testing
 @Suite("A hostile virtio-net header")
 struct HostileHeaderTests {
     static func header(
-        flags: Int = 0, type: Int = 0, hdrLen: Int = 0, size: Int = 0, start: Int = 0,
+        flags: Int = 0,
+        type: Int = 0,
+        hdrLen: Int = 0,
+        size: Int = 0,
+        start: Int = 0,
         offset: Int = 0
     ) -> [UInt8] {
-        [flags, type, hdrLen & 0xff, hdrLen >> 8, size & 0xff, size >> 8, start & 0xff, start >> 8,
-            offset & 0xff, offset >> 8].map { UInt8($0) }
+        [
+            flags, type, hdrLen & 0xff, hdrLen >> 8, size & 0xff, size >> 8, start & 0xff,
+            start >> 8,
+            offset & 0xff, offset >> 8,
+        ].map { UInt8($0) }
     }
 
     /// Frames of 100 bytes with these are dropped as bad-offload.
@@ -32,14 +39,18 @@ struct HostileHeaderTests {
 
     @Test(
         "that contradicts itself or the frame costs that frame, counted, and nothing else",
-        arguments: contradictions, [[112], [4, 3, 105], [12, 100]])
+        arguments: contradictions,
+        [[112], [4, 3, 105], [12, 100]]
+    )
     func contradiction(header: [UInt8], pieces: [Int]) throws {
         var guest = try HostileGuest()
         var random = Seeded(1)
         let padding: [UInt8] = [0, 0]
         let good = makeFrame(2, length: 100, using: &random)
         guest.transmit.post(
-            pieces, content: header + padding + makeFrame(1, length: 100, using: &random))
+            pieces,
+            content: header + padding + makeFrame(1, length: 100, using: &random)
+        )
         guest.transmit.post(pieces, content: [UInt8](repeating: 0, count: 12) + good)
         guest.transmit.publish()
         #expect(guest.worker.collect(&guest.source) == [Collected(frame: good, request: nil)])
@@ -55,7 +66,12 @@ struct HostileHeaderTests {
         var random = Seeded(1)
         let frame = makeFrame(1, length: 100, using: &random)
         let header = HostileHeaderTests.header(
-            flags: 0xfe, hdrLen: 0xffff, size: 0xffff, start: 0xffff, offset: 0xffff)
+            flags: 0xfe,
+            hdrLen: 0xffff,
+            size: 0xffff,
+            start: 0xffff,
+            offset: 0xffff
+        )
         guest.transmit.post([112], content: header + [0xff, 0xff] + frame)
         guest.transmit.publish()
         guest.receive.post([1600], writable: true)
@@ -82,7 +98,8 @@ struct HostileHeaderTests {
 
     @Test(
         "and a random frame behind it are finished, or counted, for a guest without offloads",
-        arguments: 0..<40)
+        arguments: 0..<40
+    )
     func finishing(seed: Int) throws {
         var random = Seeded(seed)
         var guest = try HostileGuest(Feature.version1 | Feature.mergeableBuffers, size: 256)
@@ -105,10 +122,13 @@ struct HostileHeaderTests {
             let header =
                 random.chance(80)
                 ? HostileHeaderTests.header(
-                    flags: 1, type: types[random.below(types.count)], hdrLen: random.below(65536),
+                    flags: 1,
+                    type: types[random.below(types.count)],
+                    hdrLen: random.below(65536),
                     size: random.chance(50) ? random.within(1...1500) : random.below(65536),
                     start: random.chance(80) ? (isIPv6 ? 54 : 34) : random.below(length),
-                    offset: random.chance(80) ? (random.chance(50) ? 16 : 6) : random.below(200))
+                    offset: random.chance(80) ? (random.chance(50) ? 16 : 6) : random.below(200)
+                )
                 : random.bytes(10)
             let lengths = random.split(12 + length, into: random.within(1...6))
             guard guest.transmit.post(lengths, content: header + [0, 0] + frame) != nil else {

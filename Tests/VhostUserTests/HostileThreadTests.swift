@@ -54,13 +54,16 @@ final class HostileThread: Sendable {
         var thread = pthread_t()
         let argument = unsafe Unmanaged.passRetained(self).toOpaque()
         let failure = unsafe pthread_create(
-            &thread, nil,
+            &thread,
+            nil,
             { argument in
                 if let argument = unsafe argument {
                     unsafe Unmanaged<HostileThread>.fromOpaque(argument).takeRetainedValue().work()
                 }
                 return nil
-            }, argument)
+            },
+            argument
+        )
         precondition(failure == 0, "no thread")
         body()
         stop.store(true, ordering: .relaxed)
@@ -84,12 +87,21 @@ final class HostileThread: Sendable {
                 case 1...5:
                     let inTable = random.chance(1)
                     descriptor(
-                        ram, queue.descriptors + 16 * slot, queue, inTable: inTable, &random)
+                        ram,
+                        queue.descriptors + 16 * slot,
+                        queue,
+                        inTable: inTable,
+                        &random
+                    )
                 case 6...7:
                     let inTable = random.below(500) > 0
                     descriptor(
-                        ram, queue.tables + UInt64(16 * random.below(64)), queue,
-                        inTable: inTable, &random)
+                        ram,
+                        queue.tables + UInt64(16 * random.below(64)),
+                        queue,
+                        inTable: inTable,
+                        &random
+                    )
                 case 8...10:
                     let head = random.below(1000) > 0 ? random.below(Int(queue.size)) : 65_535
                     ram.store16(UInt16(head), at: queue.available + 4 + 2 * slot)
@@ -102,7 +114,9 @@ final class HostileThread: Sendable {
                 default:
                     // A header or a frame's own headers.
                     let buffer = buffer(ram, queue, &random)
-                    let masks: [UInt64] = [0, 0, 0, 0, 1, 0x22_0000_0000_0001, 0xff_0000_0501, .max]
+                    let masks: [UInt64] = [
+                        0, 0, 0, 0, 1, 0x22_0000_0000_0001, 0xff_0000_0501, .max,
+                    ]
                     let low = random.next() & masks[random.below(masks.count)]
                     ram.store64(low, at: buffer)
                     ram.store64(0x4500_0008 &* random.next(), at: buffer + 24)
@@ -114,7 +128,9 @@ final class HostileThread: Sendable {
     }
 
     private func buffer(
-        _ ram: GuestRAM, _ queue: Layout, _ random: inout Seeded
+        _ ram: GuestRAM,
+        _ queue: Layout,
+        _ random: inout Seeded
     ) -> UInt64 {
         // Now and then in the middle of the rings.
         random.below(2000) == 0
@@ -123,7 +139,10 @@ final class HostileThread: Sendable {
     }
 
     private func descriptor(
-        _ ram: GuestRAM, _ cell: UInt64, _ queue: Layout, inTable: Bool,
+        _ ram: GuestRAM,
+        _ cell: UInt64,
+        _ queue: Layout,
+        inTable: Bool,
         _ random: inout Seeded
     ) {
         let address = random.below(1000) > 0 ? buffer(ram, queue, &random) : random.next()
@@ -155,19 +174,30 @@ struct HostileThreadTests {
 
     @Test(
         "cannot make the switch touch anything but the guest's memory",
-        arguments: [Feature.modern, Feature.version1 | Feature.mergeableBuffers])
+        arguments: [Feature.modern, Feature.version1 | Feature.mergeableBuffers]
+    )
     func rewritesEverything(features: UInt64) throws {
         let size: UInt16 = 64
         let footprint = MockDriver.footprint(size: size, sliceCount: 16)
         let step = UInt64((footprint + 4095) / 4096 * 4096)
         let ram = try GuestRAM([Int(2 * step), 0x4000], hole: 0x10_0000)
+        let second = try ram.secondMapping()
         let transmit = MockDriver(ram, size: size, features: features, sliceCount: 16)
         let receive = MockDriver(
-            ram, size: size, features: features, base: ram.start + step, sliceCount: 16)
+            ram,
+            size: size,
+            features: features,
+            base: ram.start + step,
+            sliceCount: 16
+        )
         // A second guest that behaves: what it gets is whole, whatever is in it.
         let honest = MockDriver(
-            try GuestRAM([1 << 20]), size: size, features: Feature.modern, sliceSize: 4096,
-            tableEntries: 1)
+            try GuestRAM([1 << 20]),
+            size: size,
+            features: Feature.modern,
+            sliceSize: 4096,
+            tableEntries: 1
+        )
         var worker = Worker()
         var faults: Set<QueueFault> = []
         var toHonest = 0
@@ -176,11 +206,13 @@ struct HostileThreadTests {
             [
                 HostileThread.Layout(transmit, isReceive: false),
                 HostileThread.Layout(receive, isReceive: true),
-            ], seed: Int(features & 0xffff))
+            ],
+            seed: Int(features & 0xffff)
+        )
         let writes = thread.run {
             let end = nm_monotonic_ns() + UInt64(HostileThreadTests.seconds * 1e9)
             var source = transmit.makeQueue()
-            var sink = receive.makeQueue()
+            var sink = receive.makeQueue(second)
             var honestSink = honest.makeQueue()
             while nm_monotonic_ns() < end {
                 for round in 0..<50 {
@@ -209,12 +241,13 @@ struct HostileThreadTests {
                     }
                     if sink.isFaulty {
                         ram.store16(ram.load16(receive.available + 2), at: receive.used + 2)
-                        sink = receive.makeQueue()
+                        sink = receive.makeQueue(second)
                     }
                 }
             }
             #expect(honestSink.fault == .none)
         }
+        withExtendedLifetime(second) {}
         #expect(ram.canariesAreIntact)
         #expect(honest.ram.canariesAreIntact)
         #expect(writes > 0)

@@ -11,7 +11,9 @@ struct Piece: Hashable {
     var length: Int
 }
 
-/// A driver for one queue. It fills descriptors, moves avail.idx, and takes used chains back.
+/// A driver for one queue.
+///
+/// It fills descriptors, moves avail.idx, and takes used chains back.
 final class MockDriver {
     /// A chain that the device gave back.
     struct Used {
@@ -49,20 +51,23 @@ final class MockDriver {
 
     /// Lays a queue out at `base`, buffers behind the rings.
     ///
-    /// - Parameters:
-    ///   - sliceCount: how many chains can be in flight.
-    ///   - sliceSize: bytes of buffers that one chain can have.
-    ///   - tableEntries: entries of a chain's indirect table.
+    /// `sliceCount` chains can be in flight, each with `sliceSize` bytes of buffers and an indirect
+    /// table of `tableEntries`.
     init(
-        _ ram: GuestRAM, size: UInt16, features: UInt64, base: UInt64? = nil,
-        sliceCount: Int? = nil, sliceSize: Int = 2048, tableEntries: Int = 64
+        _ ram: GuestRAM,
+        size: UInt16,
+        features: UInt64,
+        base: UInt64? = nil,
+        sliceCount: Int? = nil,
+        sliceSize: Int = 2048,
+        tableEntries: Int = 64
     ) {
         self.ram = ram
         self.size = size
         self.features = features
         self.sliceSize = sliceSize
         self.tableEntries = tableEntries
-        let rings = SplitQueue.ringSizes(size)
+        let rings = RingSetup.areas(size, isPacked: false)
         descriptors = base ?? ram.start
         available = (descriptors + UInt64(rings.descriptors) + 1) & ~1
         used = (available + UInt64(rings.available) + 3) & ~3
@@ -75,9 +80,12 @@ final class MockDriver {
 
     /// Bytes that such a queue takes.
     static func footprint(
-        size: UInt16, sliceCount: Int? = nil, sliceSize: Int = 2048, tableEntries: Int = 64
+        size: UInt16,
+        sliceCount: Int? = nil,
+        sliceSize: Int = 2048,
+        tableEntries: Int = 64
     ) -> Int {
-        let rings = SplitQueue.ringSizes(size)
+        let rings = RingSetup.areas(size, isPacked: false)
         let sum = rings.descriptors + rings.available + rings.used + 64
         return sum + (sliceCount ?? Int(size)) * (sliceSize + 16 * tableEntries)
     }
@@ -92,33 +100,37 @@ final class MockDriver {
     /// Chains that the device has.
     var outstanding: Int { chains.count }
 
-    /// The device's side of the queue.
-    func makeQueue() -> SplitQueue {
-        let sizes = SplitQueue.ringSizes(size)
+    /// The device's side of the queue, in the guest's memory as `memory` maps it.
+    func makeQueue(_ memory: GuestMemory? = nil) -> SplitQueue {
+        let sizes = RingSetup.areas(size, isPacked: false)
+        let memory = memory ?? ram.memory
         return unsafe SplitQueue(
             QueueSetup(
                 size: size,
-                descriptors: ram.host(descriptors, sizes.descriptors),
-                available: ram.host(available, sizes.available),
-                used: ram.host(used, sizes.used),
+                descriptors: ram.host(descriptors, sizes.descriptors, memory),
+                available: ram.host(available, sizes.available, memory),
+                used: ram.host(used, sizes.used, memory),
                 base: 0,
                 features: features,
-                memory: ram.memory))
+                memory: memory
+            )
+        )
     }
 
     // MARK: Adding buffers
 
-    /// Adds a chain of buffers of `lengths` bytes; `publish` makes it visible.
+    /// Adds a chain of buffers of `lengths` bytes with `content`; `publish` makes it visible.
     ///
-    /// - Parameters:
-    ///   - direct: how many buffers have descriptors in the ring itself; the others go to an
-    ///     indirect table. nil for all.
-    ///   - gap: bytes between the buffers.
-    ///   - content: what to write into the buffers.
+    /// The first `direct` buffers have descriptors in the ring itself, the others go to an indirect
+    /// table; nil for all. Between buffers are `gap` bytes.
+    ///
     /// - Returns: the chain's head, or nil if there is no room.
     @discardableResult
     func post(
-        _ lengths: [Int], writable: Bool = false, direct: Int? = nil, gap: Int = 0,
+        _ lengths: [Int],
+        writable: Bool = false,
+        direct: Int? = nil,
+        gap: Int = 0,
         content: [UInt8] = []
     ) -> UInt16? {
         let inRing = direct ?? lengths.count
@@ -137,9 +149,12 @@ final class MockDriver {
         let numbers = (0..<needed).map { _ in freeDescriptors.removeLast() }
         for k in 0..<inRing {
             set(
-                numbers[k], pieces[k].address, pieces[k].length,
+                numbers[k],
+                pieces[k].address,
+                pieces[k].length,
                 flags: (writable ? 2 : 0) | (k + 1 < needed ? 1 : 0),
-                next: k + 1 < needed ? numbers[k + 1] : 0)
+                next: k + 1 < needed ? numbers[k + 1] : 0
+            )
         }
         if inRing < lengths.count {
             let rest = Array(pieces[inRing...])
@@ -147,8 +162,12 @@ final class MockDriver {
             for (k, piece) in rest.enumerated() {
                 let last = k + 1 == rest.count
                 setCell(
-                    table + UInt64(16 * k), piece.address, UInt32(piece.length),
-                    flags: (writable ? 2 : 0) | (last ? 0 : 1), next: last ? 0 : UInt16(k + 1))
+                    table + UInt64(16 * k),
+                    piece.address,
+                    UInt32(piece.length),
+                    flags: (writable ? 2 : 0) | (last ? 0 : 1),
+                    next: last ? 0 : UInt16(k + 1)
+                )
             }
             set(numbers[inRing], table, 16 * rest.count, flags: 4, next: 0)
         }
@@ -167,13 +186,21 @@ final class MockDriver {
     /// Writes a descriptor of the ring.
     func set(_ number: UInt16, _ address: UInt64, _ length: Int, flags: UInt16, next: UInt16) {
         setCell(
-            descriptors + 16 * UInt64(number), address, UInt32(truncatingIfNeeded: length),
-            flags: flags, next: next)
+            descriptors + 16 * UInt64(number),
+            address,
+            UInt32(truncatingIfNeeded: length),
+            flags: flags,
+            next: next
+        )
     }
 
     /// Writes a descriptor anywhere.
     func setCell(
-        _ cell: UInt64, _ address: UInt64, _ length: UInt32, flags: UInt16, next: UInt16
+        _ cell: UInt64,
+        _ address: UInt64,
+        _ length: UInt32,
+        flags: UInt16,
+        next: UInt16
     ) {
         let word = UInt64(length) | UInt64(flags) << 32 | UInt64(next) << 48
         for (offset, value) in [(UInt64(0), address), (8, word)] {
@@ -283,8 +310,11 @@ extension MockDriver {
             frames.append(
                 Received(
                     header: Array(bytes.prefix(headerLength)),
-                    frame: Array(bytes.dropFirst(headerLength)), buffers: count,
-                    isWellFormed: wellFormed))
+                    frame: Array(bytes.dropFirst(headerLength)),
+                    buffers: count,
+                    isWellFormed: wellFormed
+                )
+            )
             next += count
         }
         return frames

@@ -14,11 +14,20 @@ struct NotificationTests {
 
         init(_ features: UInt64, size: UInt16 = 64) throws {
             driver = MockDriver(
-                try GuestRAM([1 << 16]), size: size, features: features, sliceSize: 128,
-                tableEntries: 1)
+                try GuestRAM([1 << 16]),
+                size: size,
+                features: features,
+                sliceSize: 128,
+                tableEntries: 1
+            )
             for number in 0..<size {
                 driver.set(
-                    number, driver.slices + 128 * UInt64(number), 76, flags: 0, next: 0)
+                    number,
+                    driver.slices + 128 * UInt64(number),
+                    76,
+                    flags: 0,
+                    next: 0
+                )
             }
         }
 
@@ -44,7 +53,8 @@ struct NotificationTests {
 
     @Test(
         "reach the guest exactly where used_event asks for it, over more than 65536 entries",
-        arguments: 0..<4)
+        arguments: 0..<4
+    )
     func usedEvent(seed: Int) throws {
         var random = Seeded(seed)
         let traffic = try Traffic(Feature.modern)
@@ -146,7 +156,9 @@ struct NotificationTests {
 
     @Test(
         "wake whoever sleeps, over more than 65536 entries, and nobody who polls",
-        arguments: [0, Feature.modern], 0..<3)
+        arguments: [0, Feature.modern],
+        0..<3
+    )
     func sleepsAndWakes(features: UInt64, seed: Int) throws {
         var random = Seeded(seed)
         let traffic = try Traffic(features)

@@ -49,17 +49,28 @@ struct ReceiveTests {
             longest = isLarge ? 65_597 : random.within(60...3000)
             let slice = longest + 512
             sender = try Trial.driver(
-                features[seed / 2 % 2], slice, slices: isLarge ? 4 : 24, &random)
+                features[seed / 2 % 2],
+                slice,
+                slices: isLarge ? 4 : 24,
+                &random
+            )
             receiver = try Trial.driver(
-                features[seed % 2], slice, slices: isLarge ? 6 : 64, &random)
+                features[seed % 2],
+                slice,
+                slices: isLarge ? 6 : 64,
+                &random
+            )
         }
 
         static func driver(
-            _ features: UInt64, _ slice: Int, slices: Int, _ random: inout Seeded
+            _ features: UInt64,
+            _ slice: Int,
+            slices: Int,
+            _ random: inout Seeded
         ) throws -> MockDriver {
             let size = UInt16(1) << UInt16(random.within(4...8))
             let length = MockDriver.footprint(size: size, sliceCount: slices, sliceSize: slice)
-            let rings = SplitQueue.ringSizes(size)
+            let rings = RingSetup.areas(size, isPacked: false)
             let first = (rings.descriptors + rings.available + rings.used + 64 + 15) & ~15
             var regions = [first]
             while regions.reduce(0, +) < length, regions.count < 31 {
@@ -67,8 +78,12 @@ struct ReceiveTests {
             }
             regions.append(max(4096, (length - regions.reduce(0, +) + 15) & ~15))
             return MockDriver(
-                try GuestRAM(regions), size: size, features: features, sliceCount: slices,
-                sliceSize: slice)
+                try GuestRAM(regions),
+                size: size,
+                features: features,
+                sliceCount: slices,
+                sliceSize: slice
+            )
         }
 
         mutating func form(_ count: Int) -> Int? {
@@ -82,7 +97,10 @@ struct ReceiveTests {
         mutating func send(_ number: Int) -> (header: [UInt8], frame: [UInt8])? {
             let length = random.chance(50) ? random.within(20...100) : longest
             let frame = makeFrame(
-                number, length: random.within(20...max(20, length)), using: &random)
+                number,
+                length: random.within(20...max(20, length)),
+                using: &random
+            )
             var header = [UInt8](repeating: 0, count: 10)
             if receiver.features & Feature.guestChecksum != 0, frame.count >= 60,
                 random.chance(40)
@@ -93,10 +111,15 @@ struct ReceiveTests {
             }
             let padding = [UInt8](repeating: 0x77, count: sender.headerLength - 10)
             let lengths = random.split(
-                sender.headerLength + frame.count, into: random.within(1...8))
+                sender.headerLength + frame.count,
+                into: random.within(1...8)
+            )
             guard
                 sender.post(
-                    lengths, direct: form(lengths.count), content: header + padding + frame)
+                    lengths,
+                    direct: form(lengths.count),
+                    content: header + padding + frame
+                )
                     != nil
             else { return nil }
             return (header, frame)
@@ -110,11 +133,16 @@ struct ReceiveTests {
                 total = random.within(max(64, whole / 30)...max(64, whole / 3))
             } else {
                 // Now and then too small for the longest frames.
-                total = random.chance(5) ? random.within(40...whole) : random.within(whole...whole + 90)
+                total =
+                    random.chance(5) ? random.within(40...whole) : random.within(whole...whole + 90)
             }
             let lengths = random.split(total, into: random.within(1...4))
             let posted = receiver.post(
-                lengths, writable: true, direct: form(lengths.count), gap: random.below(3))
+                lengths,
+                writable: true,
+                direct: form(lengths.count),
+                gap: random.below(3)
+            )
             return posted == nil ? nil : total
         }
     }
@@ -122,12 +150,15 @@ struct ReceiveTests {
     func run(_ trial: consuming Trial, frames total: Int, seed: Int) {
         var trial = trial
         let note = Comment(
-            rawValue: "seed \(seed), ring sizes \(trial.sender.size) \(trial.receiver.size)")
+            rawValue: "seed \(seed), ring sizes \(trial.sender.size) \(trial.receiver.size)"
+        )
         var source = trial.sender.makeQueue()
         var sink = trial.receiver.makeQueue()
         var worker = Worker()
         var model = ReceiverModel(
-            mergeable: trial.receiver.mergeable, headerLength: trial.receiver.headerLength)
+            mergeable: trial.receiver.mergeable,
+            headerLength: trial.receiver.headerLength
+        )
         var number = 0
         var delivered = 0
         var bytes = 0
@@ -155,13 +186,19 @@ struct ReceiveTests {
                 }
                 expected.append(
                     MockDriver.Received(
-                        header: header, frame: one.frame, buffers: buffers, isWellFormed: true))
+                        header: header,
+                        frame: one.frame,
+                        buffers: buffers,
+                        isWellFormed: true
+                    )
+                )
             }
             delivered += expected.count
             let received = trial.receiver.pollFrames()
             guard received == expected else {
                 Issue.record(
-                    "\(received.count) of \(expected.count) arrived, \(number) sent; \(note)")
+                    "\(received.count) of \(expected.count) arrived, \(number) sent; \(note)"
+                )
                 return
             }
             #expect(trial.sender.poll().count == sent.count, note)
@@ -175,42 +212,65 @@ struct ReceiveTests {
         #expect(worker.sent.counters.dropped(.oversize) == UInt64(model.oversize), note)
         #expect(
             worker.sent.counters.packets + worker.sent.counters.dropped
-                == worker.received.counters.packets, note)
+                == worker.received.counters.packets,
+            note
+        )
         #expect(trial.sender.ram.canariesAreIntact && trial.receiver.ram.canariesAreIntact, note)
     }
 
     @Test("delivers what was sent, headers too, in order, between legacy guests", arguments: 0..<24)
     func legacy(seed: Int) throws {
-        try run(Trial(seed: seed, features: [0, Feature.guestChecksum | Feature.guestTSO4 | Feature.guestECN]), frames: 90, seed: seed)
+        try run(
+            Trial(
+                seed: seed,
+                features: [0, Feature.guestChecksum | Feature.guestTSO4 | Feature.guestECN]
+            ),
+            frames: 90,
+            seed: seed
+        )
     }
 
     @Test(
         "delivers what was sent, headers too, in order, to guests that merge buffers",
-        arguments: 0..<24)
+        arguments: 0..<24
+    )
     func merging(seed: Int) throws {
         try run(
-            Trial(seed: seed, features: [Feature.mergeableBuffers, Feature.modern]), frames: 90,
-            seed: seed)
+            Trial(seed: seed, features: [Feature.mergeableBuffers, Feature.modern]),
+            frames: 90,
+            seed: seed
+        )
     }
 
     @Test(
         "delivers what was sent, headers too, in order, between guests of any kind",
-        arguments: 0..<24)
+        arguments: 0..<24
+    )
     func mixed(seed: Int) throws {
         try run(
             Trial(seed: seed, features: [Feature.modern, seed % 4 < 2 ? 0 : Feature.version1]),
-            frames: 90, seed: seed)
+            frames: 90,
+            seed: seed
+        )
     }
 
     @Test("keeps its order and its headers over more than 65536 entries")
     func wraps() throws {
         var random = Seeded(5)
         let sender = MockDriver(
-            try GuestRAM([1 << 17]), size: 64, features: Feature.modern, sliceSize: 256,
-            tableEntries: 1)
+            try GuestRAM([1 << 17]),
+            size: 64,
+            features: Feature.modern,
+            sliceSize: 256,
+            tableEntries: 1
+        )
         let receiver = MockDriver(
-            try GuestRAM([1 << 17]), size: 128, features: Feature.modern, sliceSize: 256,
-            tableEntries: 1)
+            try GuestRAM([1 << 17]),
+            size: 128,
+            features: Feature.modern,
+            sliceSize: 256,
+            tableEntries: 1
+        )
         var source = sender.makeQueue()
         var sink = receiver.makeQueue()
         var worker = Worker()
@@ -245,7 +305,10 @@ struct ReceiveTests {
     @Test("counts what finds no buffer as ring-full, and delivers again when there is one")
     func ringFull() throws {
         let receiver = MockDriver(
-            try GuestRAM([1 << 18]), size: 16, features: Feature.version1)
+            try GuestRAM([1 << 18]),
+            size: 16,
+            features: Feature.version1
+        )
         var sink = receiver.makeQueue()
         var worker = Worker()
         var random = Seeded(1)
@@ -267,7 +330,10 @@ struct ReceiveTests {
     @Test("publishes all buffers of a frame at once and takes none if they do not suffice")
     func allOrNothing() throws {
         let receiver = MockDriver(
-            try GuestRAM([1 << 18]), size: 16, features: Feature.modern)
+            try GuestRAM([1 << 18]),
+            size: 16,
+            features: Feature.modern
+        )
         var sink = receiver.makeQueue()
         var worker = Worker()
         var random = Seeded(1)

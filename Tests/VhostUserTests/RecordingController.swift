@@ -16,7 +16,7 @@ struct RecordingController: RingController {
     var calls: [Int: OwnedDescriptor] = [:]
     var errors: [Int: OwnedDescriptor] = [:]
     /// What `stop` answers; by default the base that the ring was started with, plus 7.
-    var indices: [Int: UInt16] = [:]
+    var indices: [Int: UInt32] = [:]
     /// Throw this from `map`, `start` or `setMTU`.
     var refusal: SessionError?
     /// Map for real, as the engine does.
@@ -55,9 +55,11 @@ struct RecordingController: RingController {
         setups[index] = setup
     }
 
-    mutating func stop(ring index: Int) -> UInt16 {
+    mutating func stop(ring index: Int) -> UInt32 {
         events.append("stop \(index)")
-        if running.remove(index) == nil { violations.append("stopped \(index), which does not run") }
+        if running.remove(index) == nil {
+            violations.append("stopped \(index), which does not run")
+        }
         return indices[index] ?? (setups[index]?.base ?? 0) &+ 7
     }
 
@@ -113,7 +115,11 @@ struct FrontEndMessage {
     }
 
     static func addresses(
-        _ index: UInt32, flags: UInt32 = 0, descriptors: UInt64, used: UInt64, available: UInt64
+        _ index: UInt32,
+        flags: UInt32 = 0,
+        descriptors: UInt64,
+        used: UInt64,
+        available: UInt64
     ) -> FrontEndMessage {
         var payload: [UInt8] = []
         payload.append(little: index)
@@ -126,7 +132,11 @@ struct FrontEndMessage {
     static func addresses(_ index: UInt32) -> FrontEndMessage {
         let base = 0x7f00_0000_0000 + UInt64(index) * 0x1_0000
         return addresses(
-            index, descriptors: base, used: base + 0x2000, available: base + 0x1000)
+            index,
+            descriptors: base,
+            used: base + 0x2000,
+            available: base + 0x1000
+        )
     }
 
     static func table(_ regions: [MemoryRegion], files: Int? = nil) -> FrontEndMessage {
@@ -139,13 +149,19 @@ struct FrontEndMessage {
             ] { payload.append(little: word) }
         }
         return FrontEndMessage(
-            request: Request.setMemoryTable.rawValue, payload: payload,
-            files: files ?? regions.count)
+            request: Request.setMemoryTable.rawValue,
+            payload: payload,
+            files: files ?? regions.count
+        )
     }
 
     static let memory = table([
         MemoryRegion(
-            guestAddress: 0, size: 1 << 20, userAddress: 0x7f00_0000_0000, fileOffset: 0)
+            guestAddress: 0,
+            size: 1 << 20,
+            userAddress: 0x7f00_0000_0000,
+            fileOffset: 0
+        )
     ])
 
     /// The same message, asking for a reply.
@@ -175,7 +191,10 @@ struct Conversation {
             files.append(OwnedDescriptor(near))
         }
         let header = MessageHeader(
-            request: message.request, flags: message.flags, size: UInt32(message.payload.count))
+            request: message.request,
+            flags: message.flags,
+            size: UInt32(message.payload.count)
+        )
         let reply = try session.handle(header, message.payload, files, &controller)
         #expect(controller.violations.isEmpty)
         guard let reply else { return nil }
@@ -195,7 +214,8 @@ struct Conversation {
 
     /// Sends messages that have no replies.
     mutating func tell(
-        _ messages: [FrontEndMessage], _ sourceLocation: SourceLocation = #_sourceLocation
+        _ messages: [FrontEndMessage],
+        _ sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         for message in messages {
             let reply = try send(message)
@@ -207,7 +227,8 @@ struct Conversation {
     ///
     /// - Returns: the sentence.
     mutating func refusal(
-        of message: FrontEndMessage, _ sourceLocation: SourceLocation = #_sourceLocation
+        of message: FrontEndMessage,
+        _ sourceLocation: SourceLocation = #_sourceLocation
     ) -> String {
         do {
             try send(message)

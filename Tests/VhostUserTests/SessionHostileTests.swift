@@ -35,8 +35,10 @@ struct SessionHostileTests {
             for size in [0, 1, 4, 7, 9, 12, 16, 4096] {
                 var talk = try ready()
                 let message = FrontEndMessage(
-                    request: request.rawValue, payload: [UInt8](repeating: 0, count: size),
-                    files: 1)
+                    request: request.rawValue,
+                    payload: [UInt8](repeating: 0, count: size),
+                    files: 1
+                )
                 let text = talk.refusal(of: message)
                 #expect(text.hasPrefix(request.name), "\(text)")
                 #expect(text.contains("\(size) bytes of payload, expected 8"), "\(text)")
@@ -46,7 +48,8 @@ struct SessionHostileTests {
             var talk = try ready()
             let message = FrontEndMessage(
                 request: Request.setVringAddr.rawValue,
-                payload: [UInt8](repeating: 0, count: size))
+                payload: [UInt8](repeating: 0, count: size)
+            )
             #expect(talk.refusal(of: message).contains("expected 40"))
         }
         for size in [0, 4, 7, 8, 39, 41, 72, 4096] {
@@ -54,7 +57,10 @@ struct SessionHostileTests {
             var payload = [UInt8](repeating: 0, count: size)
             if size > 0 { payload[0] = 1 }
             let message = FrontEndMessage(
-                request: Request.setMemoryTable.rawValue, payload: payload, files: 1)
+                request: Request.setMemoryTable.rawValue,
+                payload: payload,
+                files: 1
+            )
             #expect(talk.refusal(of: message).contains("memory table"))
         }
         for count: UInt8 in [9, 32, 255] {
@@ -63,7 +69,9 @@ struct SessionHostileTests {
             payload[0] = count
             payload[3] = count == 255 ? 255 : 0
             let message = FrontEndMessage(
-                request: Request.setMemoryTable.rawValue, payload: payload)
+                request: Request.setMemoryTable.rawValue,
+                payload: payload
+            )
             #expect(talk.refusal(of: message).contains("memory table"))
         }
     }
@@ -92,7 +100,11 @@ struct SessionHostileTests {
     @Test("that sends memory with other than a file for each region is disconnected")
     func memoryFiles() throws {
         let region = MemoryRegion(
-            guestAddress: 0, size: 4096, userAddress: 0x1000, fileOffset: 0)
+            guestAddress: 0,
+            size: 4096,
+            userAddress: 0x1000,
+            fileOffset: 0
+        )
         for files in [0, 2, 8] {
             var talk = Conversation()
             talk.controller.mapsMemory = true
@@ -193,12 +205,21 @@ struct SessionHostileTests {
         for (descriptors, used, available) in bad {
             var talk = try ready()
             let message = FrontEndMessage.addresses(
-                0, descriptors: descriptors, used: used, available: available)
+                0,
+                descriptors: descriptors,
+                used: used,
+                available: available
+            )
             #expect(talk.refusal(of: message).contains("not aligned"))
         }
         var talk = try ready()
         let logging = FrontEndMessage.addresses(
-            0, flags: 1, descriptors: 0, used: 0, available: 0)
+            0,
+            flags: 1,
+            descriptors: 0,
+            used: 0,
+            available: 0
+        )
         #expect(talk.refusal(of: logging).contains("logging"))
     }
 
@@ -297,19 +318,26 @@ struct SessionHostileTests {
                             guestAddress: random.next() >> UInt64(random.below(64)),
                             size: random.next() >> UInt64(random.below(64)),
                             userAddress: random.next() >> UInt64(random.below(64)),
-                            fileOffset: random.next() >> UInt64(random.below(64)))
-                    })
+                            fileOffset: random.next() >> UInt64(random.below(64))
+                        )
+                    }
+                )
                 if random.chance(70) { message = .memory }
             case .setVringAddr:
                 let mask: UInt64 = random.chance(90) ? ~15 : .max
                 message = .addresses(
-                    index, flags: random.chance(97) ? 0 : 1, descriptors: random.next() & mask,
-                    used: random.next() & mask, available: random.next() & mask)
+                    index,
+                    flags: random.chance(97) ? 0 : 1,
+                    descriptors: random.next() & mask,
+                    used: random.next() & mask,
+                    available: random.next() & mask
+                )
             case .setVringKick, .setVringCall, .setVringErr:
                 let polled = random.chance(30)
                 message = .word(
                     Request(rawValue: request) ?? .setVringKick,
-                    UInt64(index) | (polled ? 0x100 : 0))
+                    UInt64(index) | (polled ? 0x100 : 0)
+                )
                 message.files = polled ? 0 : 1
             case .setFeatures:
                 let bits = random.chance(90) ? random.next() & Feature.offered : random.next()
@@ -318,9 +346,14 @@ struct SessionHostileTests {
                 let offered = ProtocolFeature.offered
                 message = .word(
                     .setProtocolFeatures,
-                    random.chance(90) ? random.next() & offered : random.next())
+                    random.chance(90) ? random.next() & offered : random.next()
+                )
             case .setVringEnable:
-                message = .state(.setVringEnable, index, UInt32(random.below(random.chance(95) ? 2 : 9)))
+                message = .state(
+                    .setVringEnable,
+                    index,
+                    UInt32(random.below(random.chance(95) ? 2 : 9))
+                )
             case .some(let known) where random.chance(95):
                 message = .state(known, index, num)
             default:

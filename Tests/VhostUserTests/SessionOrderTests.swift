@@ -75,7 +75,7 @@ struct SessionOrderTests {
         var bases: [UInt32] = []
         for ring in 0..<UInt32(2 * pairs) {
             if ring % 2 == 0 { try talk.tell([.word(.setStatus, 0)]) }
-            talk.controller.indices[Int(ring)] = UInt16(100 + ring)
+            talk.controller.indices[Int(ring)] = 100 + ring
             // The number in the request may be garbage.
             let reply = try talk.ask(.state(.getVringBase, ring, 0xdead_beef))
             #expect(reply == UInt64(ring) | UInt64(100 + ring) << 32)
@@ -113,7 +113,8 @@ struct SessionOrderTests {
             talk.controller.events == [
                 "call 0 fd", "call 1 fd", "map 1 1", "start 0 size 256 base 0",
                 "start 1 size 256 base 0", "enable 0", "enable 1",
-            ])
+            ]
+        )
         #expect(try talk.ask(.state(.getVringBase, 0, 0)) == 7 << 32)
         #expect(try talk.ask(.state(.getVringBase, 1, 0)) == 1 | 7 << 32)
     }
@@ -127,7 +128,9 @@ struct SessionOrderTests {
         try talk.tell([.word(.setProtocolFeatures, 0x9)])
         #expect(try talk.ask(.plain(.getQueueNum)) == 64)
         let features = FrontEndMessage.word(
-            .setFeatures, Feature.modern | Feature.protocolFeatures)
+            .setFeatures,
+            Feature.modern | Feature.protocolFeatures
+        )
         #expect(try talk.ask(features.acknowledged) == 0)
         #expect(try talk.ask(.memory.acknowledged) == 0)
         for ring: UInt32 in 0..<2 {
@@ -150,7 +153,8 @@ struct SessionOrderTests {
             talk.controller.take() == [
                 "map 1 1", "call 0 fd", "start 0 size 256 base 9", "call 1 fd",
                 "start 1 size 256 base 9", "enable 0", "enable 1",
-            ])
+            ]
+        )
         for ring: UInt32 in 0..<2 {
             #expect(try talk.ask(.state(.setVringEnable, ring, 0).acknowledged) == 0)
             #expect(try talk.ask(.state(.getVringBase, ring, 0)) == UInt64(ring) | 16 << 32)
@@ -193,7 +197,8 @@ struct SessionOrderTests {
         #expect(
             talk.controller.take() == [
                 "map 1 1", "start 0 size 128 base 3", "stop 0", "start 0 size 128 base 10",
-            ])
+            ]
+        )
         _ = try talk.send(.state(.getVringBase, 0, 0))
         talk.controller.setups = [:]
         #expect(talk.openFiles == 0, "GET_VRING_BASE closes the kick")
@@ -207,7 +212,11 @@ struct SessionOrderTests {
         try talk.start(0)
         try talk.start(1)
         let other = MemoryRegion(
-            guestAddress: 0, size: 2 << 20, userAddress: 0x7f00_0000_0000, fileOffset: 0)
+            guestAddress: 0,
+            size: 2 << 20,
+            userAddress: 0x7f00_0000_0000,
+            fileOffset: 0
+        )
         let setters: [(FrontEndMessage, [String])] = [
             (.state(.setVringNum, 1, 64), ["stop 1", "start 1 size 64 base 500"]),
             (.state(.setVringBase, 1, 77), ["stop 1", "start 1 size 64 base 77"]),

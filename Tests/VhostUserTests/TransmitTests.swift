@@ -21,24 +21,38 @@ struct TransmitTests {
     }
 
     func check(
-        _ lengths: [Int], _ features: UInt64, _ form: Form, gap: Int = 3,
+        _ lengths: [Int],
+        _ features: UInt64,
+        _ form: Form,
+        gap: Int = 3,
         regions: [Int] = [0x8000]
     ) throws {
         var random = Seeded(lengths.reduce(7) { $0 &* 31 &+ $1 })
         let driver = MockDriver(
-            try GuestRAM(regions), size: 128, features: features, sliceCount: 4, sliceSize: 3072)
+            try GuestRAM(regions),
+            size: 128,
+            features: features,
+            sliceCount: 4,
+            sliceSize: 3072
+        )
         var queue = driver.makeQueue()
         var worker = Worker()
         let frame = makeFrame(
-            1, length: lengths.reduce(0, +) - driver.headerLength, using: &random)
+            1,
+            length: lengths.reduce(0, +) - driver.headerLength,
+            using: &random
+        )
         // A request for the checksum at 14 + 6, which fits every frame here.
         let header: [UInt8] = [1, 0, 0xff, 0xff, 0, 0, 14, 0, 6, 0]
         let padding = [UInt8](repeating: 0xee, count: driver.headerLength - 10)
         let note = Comment(rawValue: "\(lengths) \(form) header \(driver.headerLength)")
         for _ in 0..<3 {
             driver.post(
-                lengths, direct: direct(form, pieces: lengths.count), gap: gap,
-                content: header + padding + frame)
+                lengths,
+                direct: direct(form, pieces: lengths.count),
+                gap: gap,
+                content: header + padding + frame
+            )
         }
         driver.publish()
         let expected = Collected(frame: frame, request: header)
@@ -58,7 +72,9 @@ struct TransmitTests {
 
     @Test(
         "takes a frame and its header whole where a chain is cut in two, at every byte",
-        arguments: [0, Feature.version1], Form.allCases)
+        arguments: [0, Feature.version1],
+        Form.allCases
+    )
     func everySplit(features: UInt64, form: Form) throws {
         let total = (features == 0 ? 10 : 12) + TransmitTests.frameLength
         for cut in 1..<total { try check([cut, total - cut], features, form) }
@@ -66,7 +82,9 @@ struct TransmitTests {
 
     @Test(
         "takes a header that is spread over three and more descriptors",
-        arguments: [0, Feature.version1], Form.allCases)
+        arguments: [0, Feature.version1],
+        Form.allCases
+    )
     func spreadHeader(features: UInt64, form: Form) throws {
         let headerLength = features == 0 ? 10 : 12
         let rest = TransmitTests.frameLength
@@ -76,7 +94,10 @@ struct TransmitTests {
             }
         }
         try check(
-            [Int](repeating: 1, count: headerLength + 20) + [rest - 20], features, form)
+            [Int](repeating: 1, count: headerLength + 20) + [rest - 20],
+            features,
+            form
+        )
     }
 
     @Test("takes chains of any shape", arguments: 0..<120)
@@ -103,12 +124,19 @@ struct TransmitTests {
             regions.remove(at: 1)
         }
         try check(
-            lengths, Feature.version1, Form.allCases[seed % 3], gap: 0, regions: regions)
+            lengths,
+            Feature.version1,
+            Form.allCases[seed % 3],
+            gap: 0,
+            regions: regions
+        )
     }
 
     @Test(
         "counts a frame of 13 bytes as malformed and one too long as oversize, and takes the others",
-        arguments: [0, Feature.version1], [1, 3])
+        arguments: [0, Feature.version1],
+        [1, 3]
+    )
     func limits(features: UInt64, pieces: Int) throws {
         let cases: [(Int, String?)] = [
             (0, "malformed"), (1, "malformed"), (13, "malformed"), (14, nil), (15, nil),
@@ -117,15 +145,20 @@ struct TransmitTests {
         for (length, reason) in cases {
             var random = Seeded(length)
             let driver = MockDriver(
-                try GuestRAM([1 << 20]), size: 8, features: features, sliceCount: 2,
-                sliceSize: 120_000)
+                try GuestRAM([1 << 20]),
+                size: 8,
+                features: features,
+                sliceCount: 2,
+                sliceSize: 120_000
+            )
             var queue = driver.makeQueue()
             var worker = Worker()
             let total = driver.headerLength + length
             let frame = makeFrame(1, length: length, using: &random)
             driver.post(
                 random.split(total, into: pieces),
-                content: [UInt8](repeating: 0, count: driver.headerLength) + frame)
+                content: [UInt8](repeating: 0, count: driver.headerLength) + frame
+            )
             driver.publish()
             let collected = worker.collect(&queue)
             let note = Comment(rawValue: "\(length) bytes in \(pieces) pieces")
@@ -180,12 +213,13 @@ struct TransmitTests {
         let driver = MockDriver(try GuestRAM([1 << 20]), size: 64, features: Feature.version1)
         var queue = driver.makeQueue()
         let page = CounterPage()
+        var batch = FrameBatch()
         for _ in 0..<40 { driver.post([76]) }
         driver.publish()
-        queue.discard(counters: page.counters)
+        queue.discard(&batch, counters: page.counters)
         #expect(page.drops == ["queue-disabled": 40])
         #expect(driver.poll().count == 40)
-        queue.discard(counters: page.counters)
+        queue.discard(&batch, counters: page.counters)
         #expect(page.drops == ["queue-disabled": 40])
         driver.post([76])
         driver.publish()
@@ -211,7 +245,7 @@ struct TransmitTests {
             #expect(worker.collect(&queue).count == 4, "and then crash")
         }
         var queue = driver.makeQueue()
-        #expect(queue.nextAvailable == 3)
+        #expect(queue.position == 3)
         #expect(worker.collect(&queue).count == 4, "they are sent twice rather than never")
         queue.completeCollected()
         #expect(driver.poll().count == 7)

@@ -67,8 +67,13 @@ struct Collected: Equatable {
         source.collect(into: &batch, counters: received.counters)
         let count = batch.count
         unsafe sink.deliver(
-            batch, everyFrame, count, counters: sent.counters, scratch: &scratch,
-            finisher: &finisher)
+            batch,
+            everyFrame,
+            count,
+            counters: sent.counters,
+            scratch: &scratch,
+            finisher: &finisher
+        )
         source.completeCollected()
         return count
     }
@@ -78,7 +83,9 @@ struct Collected: Equatable {
         batch.removeAll()
         let bytes = frames.flatMap { $0 }
         let memory = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: bytes.count + 1, alignment: 1)
+            byteCount: bytes.count + 1,
+            alignment: 1
+        )
         defer { unsafe memory.deallocate() }
         unsafe memory.copyBytes(from: bytes)
         guard let base = memory.baseAddress else { return }
@@ -86,14 +93,21 @@ struct Collected: Equatable {
         for frame in frames {
             // SAFETY: at most `frameCapacity` frames, each inside `memory`.
             unsafe batch.frames[batch.count] = unsafe Frame(
-                address: base + offset, headLength: UInt32(frame.count),
-                length: UInt32(frame.count))
+                address: base + offset,
+                headLength: UInt32(frame.count),
+                length: UInt32(frame.count)
+            )
             batch.count += 1
             offset += frame.count
         }
         unsafe sink.deliver(
-            batch, everyFrame, batch.count, counters: sent.counters, scratch: &scratch,
-            finisher: &finisher)
+            batch,
+            everyFrame,
+            batch.count,
+            counters: sent.counters,
+            scratch: &scratch,
+            finisher: &finisher
+        )
         batch.removeAll()
     }
 }

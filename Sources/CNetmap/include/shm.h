@@ -70,7 +70,7 @@ NM_INLINE void nm_copy(void *to, const void *from, size_t n) {
         *(nm_vector *)(d + n - 32) = c;
         *(nm_vector *)(d + n - 16) = e;
     } else {
-        __builtin_memcpy(d, s, n);
+        __builtin_memmove(d, s, n); // two ports may share a region
     }
 }
 

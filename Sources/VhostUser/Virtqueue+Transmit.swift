@@ -2,9 +2,8 @@
 
 public import CNetmap
 public import Netmap
-import Wire
 
-extension SplitQueue {
+extension Virtqueue where Format: ~Copyable {
     /// Appends the guest's next frames to `batch`, in place in its memory.
     ///
     /// Work is bounded by the batch. Frames that cannot be are counted and returned to the guest
@@ -13,121 +12,126 @@ extension SplitQueue {
     /// - Parameters:
     ///   - batch: where to append.
     ///   - counters: those of the direction from the guest.
-    @_noLocks @inlinable
+    @inlinable
     public mutating func collect(into batch: inout FrameBatch, counters: DirectionCounters) {
-        collectedChains = 0
+        collectedCount = 0
         if isFaulty { return }
-        var pending = seenAvailable &- nextAvailable
-        if pending == 0 {
-            pending = refreshAvailable()
-            if pending == 0 { return }
-        }
         let headerLength = self.headerLength
         let frames = unsafe batch.frames
-        var taken: UInt16 = 0
+        var at = position
+        var taken = 0
         var bytes = 0
         let first = batch.count
         var offloaded = 0
-        while taken < pending && batch.hasRoom {
-            let position = nextAvailable &+ taken
-            let head = head(at: position)
-            guard head < size else {
+        while taken < FrameBatch.frameCapacity && batch.hasRoom {
+            let available = ring.availability(at)
+            guard available > 0 else {
+                if available < 0 { fail(.availableIndex) }
+                break
+            }
+            let head = ring.head(at)
+            guard head < ring.size else {
                 fail(.descriptorIndex)
                 break
             }
-            // SAFETY: `head` is inside the table. The two words are this descriptor from now on.
-            let cell = unsafe descriptors + Int(head) &* NM_VRING_DESC_SIZE
-            let address = unsafe nm_load64(cell)
-            let word = unsafe nm_load64(cell + 8)
-            let length = Int(UInt32(truncatingIfNeeded: word))
+            let descriptor = ring.descriptor(Int(head))
+            let length = descriptor.length
             let index = batch.count
+            var used = 1
+            var id = Format.identifier(head: head, lastTag: Format.tag(descriptor))
             // One readable descriptor with header and frame: what drivers do with linear frames.
-            if UInt16(truncatingIfNeeded: word &>> 32) & 7 == 0,
-                length > headerLength &+ 14,
+            if Format.flags(descriptor) & 7 == 0, length >= headerLength &+ 14,
                 length <= headerLength &+ FrameBatch.maximumFrameLength,
-                let host = unsafe translate(address, length)
+                let host = unsafe translate(descriptor.address, length)
             {
+                // SAFETY: `length` bytes at `host` are the guest's.
                 let low = unsafe nm_load64(host)
                 let start = unsafe host + headerLength
                 unsafe nm_prefetch(start)
-                let frameLength = UInt32(truncatingIfNeeded: length &- headerLength)
                 unsafe frames[index] = unsafe Frame(
                     address: start,
-                    length: frameLength
+                    length: UInt32(truncatingIfNeeded: length &- headerLength)
                 )
                 if low & 0xff01 != 0 {
                     let request = RawOffload(low: low, high: unsafe nm_load16(host + 8))
-                    if noteOffload(request, in: &batch, counters) { offloaded = offloaded &+ 1 }
+                    if batch.appendLast(request, counters) { offloaded = offloaded &+ 1 }
                 } else {
                     batch.count = index &+ 1
                 }
-            } else if !collectChain(head, into: &batch, counters, &offloaded) {
-                break
+            } else {
+                let chain = collectChain(at, into: &batch, counters, &offloaded)
+                guard chain.isValid else { break }
+                used = chain.descriptors
+                id = chain.id
             }
             if batch.count != index { bytes = bytes &+ Int(unsafe frames[index].length) }
-            setUsed(at: nextUsed &+ taken, head: head, length: 0)
+            // SAFETY: `taken` is below the capacity.
+            unsafe collected[taken] = UInt32(id) | UInt32(truncatingIfNeeded: used) &<< 16
+            at = ring.advance(at, by: used)
             taken = taken &+ 1
         }
-        collectedChains = taken
+        collectedCount = taken
         let count = batch.count &- first
         if count != 0 { counters.count(packets: count, bytes: bytes, offloaded: offloaded) }
     }
 
     /// Returns the collected chains to the guest; their memory must not be touched afterwards.
-    @_noLocks @inlinable
+    @inlinable
     public mutating func completeCollected() {
-        guard collectedChains != 0 else { return }
-        nextAvailable = nextAvailable &+ collectedChains
-        nextUsed = nextUsed &+ collectedChains
-        collectedChains = 0
-        publish()
+        guard collectedCount != 0 else { return }
+        for k in 0..<collectedCount {
+            // SAFETY: `collectedCount` is at most the capacity.
+            let word = unsafe collected[k]
+            ring.setUsed(position, id: UInt16(truncatingIfNeeded: word), length: 0)
+            position = ring.advance(position, by: Int(word &>> 16))
+        }
+        collectedCount = 0
+        ring.publish(position)
     }
 
     /// Takes what waits and drops it, for a queue that is started but not enabled.
-    @_noLocks
-    public mutating func discard(counters: DirectionCounters) {
-        let pending = isFaulty ? 0 : refreshAvailable()
-        guard pending > 0 else { return }
-        for offset in 0..<pending {
-            setUsed(
-                at: nextUsed &+ offset,
-                head: head(at: nextAvailable &+ offset),
-                length: 0
-            )
+    ///
+    /// - Parameters:
+    ///   - batch: scratch; empty before and after.
+    ///   - counters: those of the direction from the guest.
+    public mutating func discard(_ batch: inout FrameBatch, counters: DirectionCounters) {
+        var ignored = nm_direction_counters()
+        // SAFETY: the handle does not outlive the call.
+        unsafe withUnsafeMutablePointer(to: &ignored) { page in
+            unsafe collect(into: &batch, counters: DirectionCounters(unsafePage: page))
         }
-        nextAvailable = nextAvailable &+ pending
-        nextUsed = nextUsed &+ pending
-        publish()
-        counters.drop(.queueDisabled, Int(pending))
+        counters.drop(.queueDisabled, collectedCount)
+        completeCollected()
+        batch.removeAll()
     }
 
     /// Adds a frame that consists of more than one plain descriptor.
     ///
-    /// - Returns: false if the queue has stopped itself.
-    @usableFromInline @inline(never) @_noLocks
+    /// - Returns: the chain; not valid if the queue has stopped itself.
+    @inlinable @inline(never)
     mutating func collectChain(
-        _ head: UInt16,
+        _ at: RingPosition,
         into batch: inout FrameBatch,
         _ counters: DirectionCounters,
         _ offloaded: inout Int
-    ) -> Bool {
+    ) -> Chain {
         let base = batch.extraSegments
         // SAFETY: `hasRoom` promised room for `segmentsPerFrame` more segments.
         let pieces = unsafe batch.segments + base
         let chain = unsafe walk(
-            head,
+            at,
             writable: false,
             into: pieces,
             capacity: FrameBatch.segmentsPerFrame
         )
-        guard chain.isValid else { return false }
+        guard chain.isValid else { return chain }
         guard chain.bytes >= headerLength + 14 else {
             counters.drop(.malformed)
-            return true
+            return chain
         }
         guard chain.bytes <= headerLength + FrameBatch.maximumFrameLength else {
             counters.drop(.oversize)
-            return true
+            return chain
         }
         // Take the header off the front, piece by piece, each byte loaded once.
         var low: UInt64 = 0
@@ -167,34 +171,12 @@ extension SplitQueue {
         )
         batch.extraSegments = base + chain.segments
         if low & 0xff01 != 0 {
-            if noteOffload(RawOffload(low: low, high: high), in: &batch, counters) {
+            if batch.appendLast(RawOffload(low: low, high: high), counters) {
                 offloaded += 1
             }
         } else {
             batch.count = index + 1
         }
-        return true
-    }
-
-    /// Accepts the frame at `batch.count` with its offload request, or drops it for a request that
-    /// contradicts itself.
-    @usableFromInline @inline(never) @_noLocks
-    mutating func noteOffload(
-        _ request: RawOffload,
-        in batch: inout FrameBatch,
-        _ counters: DirectionCounters
-    ) -> Bool {
-        let index = batch.count
-        // SAFETY: the frame at `index` was just written.
-        let length = unsafe Int(batch.frames[index].length)
-        if case .malformed = request.header.check(frameLength: length) {
-            counters.drop(.badOffload)
-            return false
-        }
-        // Of the flags only NEEDS_CSUM is the sender's to say; no other reaches a receiver.
-        unsafe batch.headers[index] = RawOffload(low: request.low & ~0xfe, high: request.high)
-        unsafe batch.frames[index].offload = true
-        batch.count = index + 1
-        return true
+        return chain
     }
 }

@@ -3,7 +3,7 @@
 public import CNetmap
 public import Netmap
 
-extension SplitQueue {
+extension Virtqueue where Format: ~Copyable {
     /// Copies the frames of `batch` that `list` names into the guest's buffers, in order.
     ///
     /// A frame whose offload request the guest does not take is finished in software first, by
@@ -25,7 +25,6 @@ extension SplitQueue {
         scratch: inout DeliveryScratch,
         finisher: inout OffloadFinisher
     ) {
-        let start = nextUsed
         var k = 0
         while true {
             k = unsafe deliverRun(batch, list, from: k, to: listCount, counters, &scratch)
@@ -34,14 +33,30 @@ extension SplitQueue {
             unsafe deliverFinished(batch, Int(list[k]), counters, &scratch, &finisher)
             k = k &+ 1
         }
-        if nextUsed != start { publish() }
+        publish()
+    }
+
+    /// Lets the guest see what was delivered since the last call; then ask `needsInterrupt`.
+    @inlinable
+    public mutating func publish() {
+        if position != published {
+            published = position
+            ring.publish(position)
+        }
     }
 
     /// Delivers frames until one needs software.
     ///
+    /// - Parameters:
+    ///   - batch: where the frames are.
+    ///   - list: indices of frames in `batch`.
+    ///   - begin: where in `list` to begin.
+    ///   - end: where to end.
+    ///   - counters: those of the direction to the guest.
+    ///   - scratch: memory to lend.
     /// - Returns: the position in `list` of that frame, or `end`.
-    @_noLocks @inlinable
-    mutating func deliverRun(
+    @inlinable
+    public mutating func deliverRun(
         _ batch: borrowing FrameBatch,
         _ list: UnsafePointer<UInt16>,
         from begin: Int,
@@ -79,7 +94,7 @@ extension SplitQueue {
     /// Puts one frame with its header into the next buffers.
     ///
     /// - Returns: false if it was dropped, and counted.
-    @_noLocks @inlinable @inline(__always)
+    @inlinable @inline(__always)
     mutating func place(
         _ frame: Frame,
         _ batch: borrowing FrameBatch,
@@ -87,23 +102,22 @@ extension SplitQueue {
         _ counters: DirectionCounters,
         _ scratch: inout DeliveryScratch
     ) -> Bool {
-        if seenAvailable == nextAvailable && (isFaulty || refreshAvailable() == 0) {
+        let available = isFaulty ? 0 : ring.availability(position)
+        guard available > 0 else {
+            if available < 0 { fail(.availableIndex) }
             counters.drop(.ringFull)
             return false
         }
-        let head = head(at: nextAvailable)
-        if head < size, unsafe frame.extraCount == 0 {
-            // SAFETY: `head` is inside the table. The two words are this descriptor from now on.
-            let cell = unsafe descriptors + Int(head) &* NM_VRING_DESC_SIZE
-            let address = unsafe nm_load64(cell)
-            let word = unsafe nm_load64(cell + 8)
-            let room = Int(UInt32(truncatingIfNeeded: word))
+        let head = ring.head(position)
+        if head < ring.size, unsafe frame.extraCount == 0 {
+            let descriptor = ring.descriptor(Int(head))
             let length = unsafe Int(frame.length)
             let needed = headerLength &+ length
             // One writable descriptor that is large enough.
-            if UInt16(truncatingIfNeeded: word &>> 32) & 7 == 2, room >= needed,
-                let host = unsafe translate(address, needed)
+            if Format.flags(descriptor) & 7 == 2, descriptor.length >= needed,
+                let host = unsafe translate(descriptor.address, needed)
             {
+                // SAFETY: `needed` bytes at `host` are the guest's.
                 unsafe nm_store64(host, request.low)
                 if headerLength == 12 {
                     unsafe nm_store32(host + 8, UInt32(request.high) | 1 &<< 16)
@@ -111,9 +125,12 @@ extension SplitQueue {
                     unsafe nm_store16(host + 8, request.high)
                 }
                 unsafe nm_copy(host + headerLength, frame.address, length)
-                setUsed(at: nextUsed, head: head, length: UInt32(truncatingIfNeeded: needed))
-                nextUsed = nextUsed &+ 1
-                nextAvailable = nextAvailable &+ 1
+                ring.setUsed(
+                    position,
+                    id: Format.identifier(head: head, lastTag: Format.tag(descriptor)),
+                    length: UInt32(truncatingIfNeeded: needed)
+                )
+                position = ring.advance(position, by: 1)
                 return true
             }
         }
@@ -122,7 +139,7 @@ extension SplitQueue {
 
     /// Puts one frame into as many descriptors, and if the guest merges buffers as many chains, as it
     /// needs; all of it or nothing.
-    @usableFromInline @inline(never) @_noLocks
+    @inlinable @inline(never)
     mutating func placeInChains(
         _ frame: Frame,
         _ batch: borrowing FrameBatch,
@@ -134,19 +151,17 @@ extension SplitQueue {
         var chains = 0
         var segments = 0
         var room = 0
+        var at = position
         while room < needed {
-            let position = nextAvailable &+ UInt16(truncatingIfNeeded: chains)
-            if position == seenAvailable {
-                let pending = refreshAvailable()
-                if isFaulty || Int(pending) <= chains {
-                    counters.drop(.ringFull)
-                    return false
-                }
+            let available = ring.availability(at)
+            guard available > 0 else {
+                if available < 0 { fail(.availableIndex) }
+                counters.drop(.ringFull)
+                return false
             }
-            let head = head(at: position)
             // SAFETY: the scratch has `capacity` entries in each array.
             let chain = unsafe walk(
-                head,
+                at,
                 writable: true,
                 into: scratch.segments + segments,
                 capacity: DeliveryScratch.capacity - segments
@@ -157,13 +172,16 @@ extension SplitQueue {
                 counters.drop(.malformed)
                 return false
             }
-            unsafe scratch.heads[chains] = head
+            unsafe scratch.chains[chains] =
+                UInt32(chain.id)
+                | UInt32(truncatingIfNeeded: chain.descriptors) &<< 16
             unsafe scratch.rooms[chains] = UInt32(
                 truncatingIfNeeded: min(chain.bytes, needed - room)
             )
             segments += chain.segments
             room += chain.bytes
             chains += 1
+            at = ring.advance(at, by: chain.descriptors)
             if room < needed && (!mergeable || chains == DeliveryScratch.capacity) {
                 counters.drop(.oversize)
                 return false
@@ -178,20 +196,27 @@ extension SplitQueue {
             segments
         )
         for k in 0..<chains {
-            unsafe setUsed(
-                at: nextUsed &+ UInt16(truncatingIfNeeded: k),
-                head: scratch.heads[k],
+            let word = unsafe scratch.chains[k]
+            unsafe ring.setUsed(
+                position,
+                id: UInt16(truncatingIfNeeded: word),
                 length: scratch.rooms[k]
             )
+            position = ring.advance(position, by: Int(word &>> 16))
         }
-        nextUsed = nextUsed &+ UInt16(truncatingIfNeeded: chains)
-        nextAvailable = nextAvailable &+ UInt16(truncatingIfNeeded: chains)
         return true
     }
 
-    /// Computes the checksum, cuts the segments, and delivers the result.
-    @usableFromInline @inline(never)
-    mutating func deliverFinished(
+    /// Computes the checksum or cuts the segments of one frame, and delivers the result.
+    ///
+    /// - Parameters:
+    ///   - batch: where the frame is.
+    ///   - index: which it is.
+    ///   - counters: those of the direction to the guest.
+    ///   - scratch: memory to lend.
+    ///   - finisher: does it.
+    @inlinable @inline(never)
+    public mutating func deliverFinished(
         _ batch: borrowing FrameBatch,
         _ index: Int,
         _ counters: DirectionCounters,

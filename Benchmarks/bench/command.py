@@ -1,0 +1,98 @@
+"""What the benchmark commands have in common: options, progress, the report, exit statuses."""
+
+import json
+import sys
+import time
+
+from . import figure, machine
+from harness import Failed, Skipped
+
+
+def loop_options(parser, rounds=3):
+    group = parser.add_argument_group("loop")
+    group.add_argument("--rounds", type=int, default=rounds, help="visits to each switch (%(default)s)")
+    group.add_argument("--queues", type=numbers, default=[256, 1024], help="queue sizes (256,1024)")
+    group.add_argument("--sizes", type=numbers, default=[64, 1500], help="frame sizes (64,1500)")
+    group.add_argument("--windows", type=int, default=4, help="clean windows that are enough (%(default)s)")
+    group.add_argument("--patience", type=float, default=5,
+                       help="seconds to wait for clean windows in a visit (%(default)s)")
+    group.add_argument("--nice", type=int, default=0, metavar="N",
+                       help="nice value of clients and switches alike while they are measured; -20 gets clean "
+                            "windows on a busy machine, at its other users' expense (root only)")
+    group.add_argument("--without-ovs", action="store_true", help="leave OVS-DPDK out")
+    group.add_argument("--no-latency", dest="latency", action="store_false", help="no run with one frame in flight")
+
+
+def idle_options(parser):
+    group = parser.add_argument_group("idle")
+    group.add_argument("--seconds", type=float, default=30, help="how long to watch (%(default)s)")
+
+
+def guest_options(parser, name="--rounds"):
+    group = parser.add_argument_group("guests")
+    group.add_argument(name, dest="guest_rounds", type=int, default=3, metavar="N",
+                       help="visits to each attachment (%(default)s)")
+    group.add_argument("--guest-seconds", type=int, default=3, metavar="S",
+                       help="length of each measurement (%(default)s)")
+    group.add_argument("--attachments", type=lambda text: text.split(","), default=[],
+                       help="only those whose name contains one of these words, e.g. wirevale,socket")
+
+
+def report_options(parser):
+    group = parser.add_argument_group("report")
+    group.add_argument("--json", metavar="FILE", help="write the figures to FILE as well")
+    group.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def numbers(text):
+    return [int(word) for word in text.split(",")]
+
+
+def progress(options):
+    began = time.monotonic()
+
+    def say(line):
+        if not options.quiet:
+            print(f"  [{time.monotonic() - began:5.0f} s] {line}", file=sys.stderr, flush=True)
+
+    return say
+
+
+def attempt(name, measure, options):
+    """(figures, reason for having none)"""
+    try:
+        return measure(options), None
+    except Skipped as reason:
+        return [], f"{name} SKIPPED: {reason}"
+    except Failed as error:
+        return [], f"{name} FAILED: {error}"
+
+
+def run(parser, *parts, arguments=None):
+    """A command with one or more parts; 1 if a part failed or an aim of this issue was missed."""
+    options = parser.parse_args(arguments)
+    options.progress = progress(options)
+    facts = machine.description()
+    figures, troubles = [], []
+    try:
+        for part in parts:
+            made, trouble = attempt(part.__module__.rpartition(".")[2], part, options)
+            figures += made
+            troubles += [trouble] if trouble else []
+    except KeyboardInterrupt as reason:
+        print(f"interrupted {reason}", file=sys.stderr)
+        return 130
+    return finish(facts, figures, troubles, options)
+
+
+def finish(facts, figures, troubles, options):
+    print(f"{facts['cpu']}, {facts['processors']} processors, Linux {facts['kernel']}, "
+          f"{facts['memory-gib']} GiB; load {facts['load']:.1f}; commit {facts['commit']}")
+    figure.show(figures)
+    for trouble in troubles:
+        print("\n" + trouble)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"machine": facts, "figures": [f.record() for f in figures], "troubles": troubles},
+                      file, indent=2)
+    return 1 if any(" FAILED: " in trouble for trouble in troubles) else 0

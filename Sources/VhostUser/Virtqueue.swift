@@ -1,0 +1,181 @@
+// A virtqueue of a network device, seen from the device, whatever its format: its position, its
+// faults, its guest's memory. The guest can write every byte that this reads, at any time.
+
+import CNetmap
+import Netmap
+
+/// Why a queue was stopped: what the guest did that no driver does.
+public enum QueueFault: UInt8, Sendable {
+    /// Nothing wrong.
+    case none = 0
+    /// The available index is further ahead than the ring is long.
+    case availableIndex
+    /// A descriptor number behind the end of its table.
+    case descriptorIndex
+    /// A chain that loops or is longer than any frame needs.
+    case chainLength
+    /// A buffer outside guest memory.
+    case address
+    /// A device-readable descriptor where a writable one belongs, or the reverse.
+    case direction
+    /// An indirect table that is empty, of odd length, nested or chained.
+    case indirect
+
+    /// The fault as the end of a sentence that begins with "the guest's driver".
+    public var text: String {
+        switch self {
+        case .none: "did nothing wrong"
+        case .availableIndex: "moved its available index further than its ring is long"
+        case .descriptorIndex: "used a descriptor number behind the end of its table"
+        case .chainLength: "made a descriptor chain that loops or is too long"
+        case .address: "gave a buffer outside its memory"
+        case .direction: "mixed up readable and writable descriptors"
+        case .indirect: "gave a malformed indirect descriptor table"
+        }
+    }
+}
+
+/// What a queue was configured with, checked and translated.
+@unsafe public struct QueueSetup {
+    /// Entries, at most 32768; a power of two for split rings.
+    public var size: UInt16
+    /// Descriptor table or packed ring, mapped in full.
+    public var descriptors: UnsafeMutableRawPointer
+    /// The driver's ring or event area, mapped in full.
+    public var available: UnsafeMutableRawPointer
+    /// The device's ring or event area, mapped in full.
+    public var used: UnsafeMutableRawPointer
+    /// Where to begin (`SET_VRING_BASE`).
+    public var base: UInt32
+    /// The virtio features that the guest acknowledged.
+    public var features: UInt64
+    /// The guest's memory, which must outlive the queue.
+    public var memory: GuestMemory
+
+    /// Puts a set-up together; whoever does has translated the addresses and knows that the rings
+    /// are mapped in full.
+    public init(
+        size: UInt16,
+        descriptors: UnsafeMutableRawPointer,
+        available: UnsafeMutableRawPointer,
+        used: UnsafeMutableRawPointer,
+        base: UInt32,
+        features: UInt64,
+        memory: GuestMemory
+    ) {
+        unsafe self.size = size
+        unsafe self.descriptors = unsafe descriptors
+        unsafe self.available = unsafe available
+        unsafe self.used = unsafe used
+        unsafe self.base = base
+        unsafe self.features = features
+        unsafe self.memory = memory
+    }
+}
+
+/// A virtqueue in the split format.
+public typealias SplitQueue = Virtqueue<SplitRing>
+/// A virtqueue in the packed format.
+public typealias PackedQueue = Virtqueue<PackedRing>
+
+/// The device's side of one virtqueue of a network device.
+///
+/// The guest's memory must outlive it. Used by one thread at a time. Chains are used in the order in
+/// which they became available, so one position serves both directions.
+@safe public struct Virtqueue<Format: RingFormat & ~Copyable>: ~Copyable {
+    @usableFromInline var ring: Format
+    @usableFromInline let regions: UnsafeMutablePointer<MappedRegion>
+    @usableFromInline let regionCount: Int
+    /// Whether a frame may be spread over several chains (VIRTIO_NET_F_MRG_RXBUF).
+    @usableFromInline let mergeable: Bool
+    /// Bytes of virtio-net header before each frame: 12, or 10 for legacy guests.
+    public let headerLength: Int
+    /// Which offload requests the guest takes: bit 0 checksum, bit n gso_type n, bit 7 ECN.
+    public let acceptedOffloads: UInt8
+
+    /// The next entry to take.
+    @usableFromInline var position: RingPosition
+    @usableFromInline var published: RingPosition
+    /// Chains of the batch that `collect` made last: id in the low half, descriptors in the high.
+    @usableFromInline let collected: UnsafeMutablePointer<UInt32>
+    @usableFromInline var collectedCount = 0
+    @usableFromInline var faultCode: UInt8 = 0
+    @usableFromInline var lastRegion = 0
+
+    /// Starts at the state that the set-up and the ring's memory give.
+    public init(_ setup: QueueSetup) {
+        ring = unsafe Format(setup)
+        position = ring.start
+        published = ring.start
+        unsafe regions = unsafe setup.memory.table
+        regionCount = unsafe setup.memory.regions.count
+        let features = unsafe setup.features
+        mergeable = features & Feature.mergeableBuffers != 0
+        headerLength = features & (Feature.version1 | Feature.mergeableBuffers) != 0 ? 12 : 10
+        acceptedOffloads = Feature.acceptedOffloads(features)
+        unsafe collected = .allocate(capacity: FrameBatch.frameCapacity)
+        unsafe collected.initialize(repeating: 0, count: FrameBatch.frameCapacity)
+    }
+
+    deinit { unsafe collected.deallocate() }
+
+    /// What the guest did wrong, if anything; a queue with a fault moves nothing any more.
+    public var fault: QueueFault { QueueFault(rawValue: faultCode) ?? .none }
+
+    /// Whether the queue has stopped itself.
+    @inlinable public var isFaulty: Bool { faultCode != 0 }
+
+    /// What `GET_VRING_BASE` answers.
+    public var base: UInt32 { ring.base(position) }
+
+    @inlinable @inline(never)
+    mutating func fail(_ code: QueueFault) {
+        if faultCode == 0 { faultCode = code.rawValue }
+        // Nothing is available any more, so no path needs to ask again.
+        ring.forget(position)
+    }
+
+    /// Whether the guest wants an interrupt for what was published since the last call.
+    ///
+    /// Call it once per batch.
+    @inlinable
+    public mutating func needsInterrupt() -> Bool { ring.needsInterrupt(position) }
+
+    /// Asks the guest to kick when it adds a buffer, and looks once more.
+    ///
+    /// - Returns: whether there is work after all, so that nobody may sleep.
+    @inlinable
+    public mutating func arm() -> Bool { !isFaulty && ring.arm(position) }
+
+    /// Tells the guest that kicks are a waste: somebody polls.
+    @inlinable
+    public func disarm() { ring.disarm() }
+
+    /// Translates `length` bytes at guest address `address` if they lie in one region.
+    @inlinable
+    mutating func translate(_ address: UInt64, _ length: Int) -> UnsafeMutableRawPointer? {
+        // SAFETY: `lastRegion` and `index` are below `regionCount`, the table's length.
+        let region = unsafe regions[lastRegion]
+        let offset = unsafe address &- region.guest
+        if unsafe offset < region.size, unsafe UInt64(length) <= region.size &- offset {
+            return unsafe region.host + Int(offset)
+        }
+        return unsafe translateElsewhere(address, length)
+    }
+
+    @inlinable @inline(never)
+    mutating func translateElsewhere(
+        _ address: UInt64,
+        _ length: Int
+    ) -> UnsafeMutableRawPointer? {
+        for index in 0..<regionCount {
+            let region = unsafe regions[index]
+            let offset = unsafe address &- region.guest
+            if unsafe offset < region.size, unsafe UInt64(length) <= region.size &- offset {
+                lastRegion = index
+                return unsafe region.host + Int(offset)
+            }
+        }
+        return nil
+    }
+}
