@@ -19,6 +19,9 @@ def loop_options(parser, rounds=3):
     group.add_argument("--nice", type=int, default=0, metavar="N",
                        help="nice value of clients and switches alike while they are measured; -20 gets clean "
                             "windows on a busy machine, at its other users' expense (root only)")
+    group.add_argument("--clean", type=float, default=0.97, metavar="SHARE",
+                       help="how much of its processor both polling threads must have had (%(default)s)")
+    group.add_argument("--against", metavar="PROGRAM", help="another build of wirevale as one more peer")
     group.add_argument("--without-ovs", action="store_true", help="leave OVS-DPDK out")
     group.add_argument("--no-latency", dest="latency", action="store_false", help="no run with one frame in flight")
 

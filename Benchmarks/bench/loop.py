@@ -12,15 +12,15 @@ import time
 from . import machine, programs
 from .bed import bed
 from .figure import Figure, Sample, paired
-from .polling import Loop, OpenVSwitch, TestpmdSwitch, WirevaleSwitch
+from .polling import Loop, OpenVSwitch, TestpmdSwitch, WirevaleSwitch, another
 from harness import Skipped, eventually
 
-CLEAN, WINDOW, STOLEN = 0.97, 0.4, 0.04
+WINDOW, STOLEN = 0.4, 0.04
 PART = "loop: two virtio-user ports through one switching worker"
 COMMAND = "dpdk-testpmd --lcores 0@1,1@1 --vdev net_virtio_user0,.. --vdev net_virtio_user1,.. -- -i; set fwd io; start tx_first"
 
 
-def window(switch, client):
+def window(switch, client, share):
     """(frames a second both ways, round trips a second, clean, shares) over one window."""
     pids = (switch.pid, client.pid)
     times, taken = [machine.run_times(p) for p in pids], machine.stolen()
@@ -30,7 +30,7 @@ def window(switch, client):
     later, taken_after = [machine.run_times(p) for p in pids], machine.stolen()
     seconds = ended - began
     shares = [machine.busiest(a, b) for a, b in zip(times, later)]
-    clean = min(shares) >= CLEAN and machine.steal(taken, taken_after) <= STOLEN
+    clean = min(shares) >= share and machine.steal(taken, taken_after) <= STOLEN
     return (both_after - both) / seconds, (one_after - one) / seconds, clean, shares
 
 
@@ -46,7 +46,7 @@ def sample(switch, client, size, in_flight, options):
         time.sleep(0.4)
         deadline = time.monotonic() + options.patience
         while time.monotonic() < deadline:
-            windows.append(window(switch, client))
+            windows.append(window(switch, client, options.clean))
             if sum(w[2] for w in windows) >= options.windows:
                 break
     finally:
@@ -66,7 +66,7 @@ def sample(switch, client, size, in_flight, options):
 
 def kinds(options, remarks):
     """The switches that can run here."""
-    chosen = [WirevaleSwitch, TestpmdSwitch]
+    chosen = [WirevaleSwitch] + ([another(options.against)] if options.against else []) + [TestpmdSwitch]
     if not options.without_ovs:
         why = OpenVSwitch.missing()
         remarks.append(f"OVS-DPDK SKIPPED: {why}") if why else chosen.append(OpenVSwitch)
@@ -138,7 +138,7 @@ def figure(key, rows, copies, remarks):
         # A sample without a single clean window has no say.
         return [row[name][quantity] / scale if name in row and row[name]["clean"] else None for row in rows]
 
-    names = [n for n in ("testpmd io", "OVS-DPDK") if any(n in row for row in rows)]
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "wirevale"))
     ours = values("wirevale")
     unclean = not any(ours)
     if unclean:
@@ -153,16 +153,16 @@ def figure(key, rows, copies, remarks):
     if not latency:
         made.limits = {"one core copying such frames": Sample.of([1e3 / copies[size]])}
     # This issue asks for the first figure, whatever it is; the aims are the next one's.
-    wanted = {"OVS-DPDK": 3.0, "testpmd io": 2.0} if size == 64 and not latency else {n: 1.0 for n in names}
-    made.aim = "(next issue) " + ", ".join(f"{wanted[n]:g} x {n}" for n in names)
-    judged = [made.ratios[n].median >= wanted[n] for n in names if made.ratios.get(n)]
+    wanted = {"testpmd io": 2.0, "OVS-DPDK": 3.0} if size == 64 and not latency else {"testpmd io": 1.0, "OVS-DPDK": 1.0}
+    made.aim = "(next issue) " + ", ".join(f"{wanted[n]:g} x {n}" for n in wanted if n in names)
+    judged = [made.ratios[n].median >= wanted[n] for n in wanted if made.ratios.get(n)]
     made.met = all(judged) if judged else None
     seen = [row[n] for row in rows for n in row]
     near = [ns for one in seen for ns in one["near"]]
     states = sorted({machine.nearness(ns) for ns in near})
     made.notes.append(
         f"ping-pong {min(near):.0f}-{max(near):.0f} ns ({', '.join(states)}); "
-        f"{sum(s['clean'] for s in seen)} of {sum(s['windows'] for s in seen)} windows clean")
+        f"{sum(s['clean'] for s in seen)} of {sum(s['windows'] for s in seen)} windows clean, mean share {statistics.mean(s['share'] for s in seen):.2f}")
     for name in ["wirevale", *names]:
         lost = max(row[name]["lost"] for row in rows if name in row)
         if lost:

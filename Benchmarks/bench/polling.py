@@ -106,6 +106,20 @@ class WirevaleSwitch:
         self.engine.stop()
 
 
+def another(program):
+    """The class of another build of ours, to see what a change does."""
+    class Another(WirevaleSwitch):
+        name = f"wirevale ({os.path.basename(program)})"
+        command = WirevaleSwitch.command.replace("wirevale", program, 1)
+
+        def __init__(self, test):
+            own, test.wirevale = test.program, os.path.abspath(program)
+            super().__init__(test)
+            test.wirevale = own
+
+    return Another
+
+
 class TestpmdSwitch:
     """testpmd with two net_vhost ports in io mode: no lookup at all, the least that a switch can do."""
 
