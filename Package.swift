@@ -29,15 +29,15 @@ let package = Package(
         .target(name: "Netmap", dependencies: ["CNetmap", "Wire"], swiftSettings: settings),
         .target(
             name: "Vale",
-            dependencies: ["CNetmap", "Netmap", "Wire"],
+            dependencies: ["CNetmap", "Netmap"],
             swiftSettings: settings
         ),
         .target(
             name: "VhostUser",
-            dependencies: ["CNetmap", "Netmap", "Wire"],
+            dependencies: ["CNetmap", "Netmap"],
             swiftSettings: settings
         ),
-        .target(name: "Control", dependencies: ["CNetmap"], swiftSettings: settings),
+        .target(name: "Control", swiftSettings: settings),
         .target(
             name: "Engine",
             dependencies: [

@@ -15,9 +15,7 @@ final class ControlServer {
     private var clients: [UInt64: Client] = [:]
     private var nextClient: UInt64 = 1
 
-    /// Serves the QMP-shaped protocol on a unix socket.
-    ///
-    ///
+    /// One client's connection.
     private final class Client {
         let file: OwnedDescriptor
         var session = QMPSession()

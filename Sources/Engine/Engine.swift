@@ -13,9 +13,7 @@ import Wire
 ///
 /// Made and run on one thread; everything but the workers happens there.
 public final class Engine {
-    /// One running engine.
-    ///
-    /// tarted with.
+    /// What an engine is started with.
     public struct Configuration: Sendable {
         /// Where sockets, lock and counters are.
         public var runtime: RuntimeDirectory

@@ -97,9 +97,7 @@ extension WorkerState {
         unsafe leave()
     }
 
-    /// Works until it is told to stop.
-    ///
-    /// port had; for the control thread, which lends its own state.
+    /// Sends one frame as if `plane`'s port had; for the control thread, which lends its own state.
     mutating func inject(
         _ frame: UnsafeMutableRawPointer,
         length: Int,

@@ -44,7 +44,8 @@ struct RecordingController: RingController {
     mutating func start(ring index: Int, _ setup: RingSetup) throws(SessionError) {
         events.append("start \(index) size \(setup.size) base \(setup.base)")
         if running.contains(index) { violations.append("started \(index) while it runs") }
-        if setup.size == 0 || setup.size & (setup.size - 1) != 0 {
+        let isPacked = setup.features & Feature.packedRing != 0
+        if setup.size == 0 || !isPacked && setup.size & (setup.size - 1) != 0 {
             violations.append("started \(index) with \(setup.size) entries")
         }
         if setup.descriptors % 16 != 0 || setup.available % 2 != 0 || setup.used % 4 != 0 {

@@ -185,9 +185,22 @@ struct SessionHostileTests {
 
     @Test("that gives a ring an impossible size is disconnected")
     func ringSizes() throws {
-        for size: UInt32 in [0, 3, 5, 255, 257, 32_767, 32_769, 65_536, 1 << 31, .max] {
+        for size: UInt32 in [0, 32_769, 65_536, 1 << 31, .max] {
             var talk = try ready()
             #expect(talk.refusal(of: .state(.setVringNum, 0, size)).contains("\(size) entries"))
+        }
+        // Whether a ring is split or packed is known when it starts.
+        for size: UInt32 in [3, 5, 255, 257, 32_767] {
+            var talk = try ready()
+            try talk.tell([.state(.setVringNum, 0, size), .addresses(0)])
+            let text = talk.refusal(of: .file(.setVringKick, 0))
+            #expect(text.contains("a split ring of \(size) entries"))
+            #expect(talk.controller.running.isEmpty)
+            talk = Conversation()
+            try talk.negotiate(features: Feature.modern | Feature.packedRing)
+            try talk.tell([.memory])
+            try talk.start(0, size: size)
+            #expect(talk.controller.setups[0]?.size == UInt16(size))
         }
         for exponent in 0...UInt32(15) {
             var talk = try ready()
@@ -413,7 +426,8 @@ struct SessionHostileTests {
                 _ = try? talk.send(message)
                 if random.chance(50) { talk.session.close(&talk.controller) }
             }
-            precondition(count() == before)
+            // A leak would show by the hundred; the runtime opens one or two of its own.
+            precondition(count() <= before + 4)
             exit(0)
         }
     }
