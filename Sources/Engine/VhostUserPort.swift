@@ -48,6 +48,7 @@ import VhostUser
     private var calls: [Int: OwnedDescriptor] = [:]
     private var errors: [Int: OwnedDescriptor] = [:]
     private var memory: GuestMemory?
+    private var log: DirtyLog?
     private(set) var mtu = 1500
     /// Why the port does not work, for people.
     private(set) var reason: String?
@@ -231,6 +232,7 @@ import VhostUser
         calls = [:]
         errors = [:]
         memory = nil
+        log = nil
         if isOrderly {
             logger.info("\(why)")
             if role == .server { reason = waiting }
@@ -292,6 +294,17 @@ import VhostUser
             if let error, nm_is_eventfd(error.number) != 1 { return }
             port.errors[index] = error
         }
+        func setLog(
+            _ file: OwnedDescriptor,
+            size: UInt64,
+            offset: UInt64
+        ) throws(SessionError) {
+            do throws(GuestMemoryError) {
+                port.log = try DirtyLog(file: file, size: size, offset: offset)
+            } catch {
+                throw SessionError(error.description, isRefusal: true)
+            }
+        }
         func announce(_ mac: UInt64) {
             port.onAnnounce(mac)
         }
@@ -335,6 +348,16 @@ import VhostUser
                 throw SessionError("the kick descriptor of ring \(index) is not an eventfd")
             }
         }
+        var dirty: DirtyPages?
+        if setup.features & Feature.logAll != 0, let log {
+            // The part that the device writes: the used ring, or all of a packed one.
+            let length = isPacked ? sizes.descriptors : sizes.used
+            dirty = DirtyPages(
+                log,
+                ring: setup.logAddress ?? 0,
+                ringLength: setup.logAddress == nil ? 0 : length
+            )
+        }
         let queue = unsafe GuestQueue.make(
             QueueSetup(
                 size: setup.size,
@@ -343,7 +366,8 @@ import VhostUser
                 used: used,
                 base: setup.base,
                 features: setup.features,
-                memory: memory
+                memory: memory,
+                dirty: dirty
             ),
             isPacked: isPacked
         )

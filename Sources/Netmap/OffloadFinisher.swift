@@ -207,7 +207,10 @@ extension FrameBatch {
         }
         // Of the flags only NEEDS_CSUM is the sender's to say; no other reaches a receiver.
         unsafe headers[count] = RawOffload(low: request.low & ~0xfe, high: request.high)
-        unsafe frames[count].offload = true
+        // Through a copy: in place, the compiler crashes under the thread sanitizer (Swift 6.3.1).
+        var frame = unsafe frames[count]
+        unsafe frame.offload = true
+        unsafe frames[count] = unsafe frame
         count += 1
         return true
     }

@@ -31,6 +31,8 @@ public enum Feature {
     public static let guestAnnounce: UInt64 = 1 << 21
     /// VIRTIO_NET_F_MQ.
     public static let multiqueue: UInt64 = 1 << 22
+    /// VHOST_F_LOG_ALL: note which pages are written; not a virtio bit, guests never see it.
+    public static let logAll: UInt64 = 1 << 26
     /// VIRTIO_F_ANY_LAYOUT.
     public static let anyLayout: UInt64 = 1 << 27
     /// VIRTIO_F_INDIRECT_DESC.
@@ -57,7 +59,7 @@ public enum Feature {
         checksum | guestChecksum | mtu | guestTSO4 | guestTSO6 | guestECN | guestUFO | hostTSO4
         | hostTSO6 | hostECN | hostUFO | mergeableBuffers | guestAnnounce | multiqueue
         | anyLayout | indirect | eventIndex | protocolFeatures | version1 | guestUSO4 | guestUSO6
-        | hostUSO | packedRing | inOrder
+        | hostUSO | packedRing | inOrder | logAll
 
     /// The names of the bits in `features`, as virtio spells them, lowest first.
     public static func names(_ features: UInt64) -> [String] {
@@ -92,6 +94,8 @@ public enum Feature {
 public enum ProtocolFeature {
     /// VHOST_USER_PROTOCOL_F_MQ.
     public static let multiqueue: UInt64 = 1 << 0
+    /// VHOST_USER_PROTOCOL_F_LOG_SHMFD.
+    public static let logSharedMemory: UInt64 = 1 << 1
     /// VHOST_USER_PROTOCOL_F_RARP.
     public static let rarp: UInt64 = 1 << 2
     /// VHOST_USER_PROTOCOL_F_REPLY_ACK.
@@ -102,10 +106,13 @@ public enum ProtocolFeature {
     public static let backendRequests: UInt64 = 1 << 5
     /// VHOST_USER_PROTOCOL_F_RESET_DEVICE.
     public static let resetDevice: UInt64 = 1 << 13
+    /// VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS.
+    public static let memorySlots: UInt64 = 1 << 15
     /// VHOST_USER_PROTOCOL_F_STATUS.
     public static let status: UInt64 = 1 << 16
 
     /// What a port offers.
     public static let offered: UInt64 =
-        multiqueue | rarp | replyAck | mtu | backendRequests | resetDevice | status
+        multiqueue | logSharedMemory | rarp | replyAck | mtu | backendRequests | resetDevice
+        | memorySlots | status
 }

@@ -8,6 +8,8 @@ public enum Request: UInt32, Sendable {
     case setOwner = 3
     case resetOwner = 4
     case setMemoryTable = 5
+    case setLogBase = 6
+    case setLogFD = 7
     case setVringNum = 8
     case setVringAddr = 9
     case setVringBase = 10
@@ -23,6 +25,9 @@ public enum Request: UInt32, Sendable {
     case netSetMTU = 20
     case setBackendRequestFD = 21
     case resetDevice = 34
+    case getMaximumMemorySlots = 36
+    case addMemoryRegion = 37
+    case removeMemoryRegion = 38
     case setStatus = 39
     case getStatus = 40
 
@@ -34,6 +39,8 @@ public enum Request: UInt32, Sendable {
         case .setOwner: "SET_OWNER"
         case .resetOwner: "RESET_OWNER"
         case .setMemoryTable: "SET_MEM_TABLE"
+        case .setLogBase: "SET_LOG_BASE"
+        case .setLogFD: "SET_LOG_FD"
         case .setVringNum: "SET_VRING_NUM"
         case .setVringAddr: "SET_VRING_ADDR"
         case .setVringBase: "SET_VRING_BASE"
@@ -49,6 +56,9 @@ public enum Request: UInt32, Sendable {
         case .netSetMTU: "NET_SET_MTU"
         case .setBackendRequestFD: "SET_BACKEND_REQ_FD"
         case .resetDevice: "RESET_DEVICE"
+        case .getMaximumMemorySlots: "GET_MAX_MEM_SLOTS"
+        case .addMemoryRegion: "ADD_MEM_REG"
+        case .removeMemoryRegion: "REM_MEM_REG"
         case .setStatus: "SET_STATUS"
         case .getStatus: "GET_STATUS"
         }

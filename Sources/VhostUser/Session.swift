@@ -14,6 +14,8 @@ public struct RingSetup {
     public var available: UInt64
     /// Where the device's ring is.
     public var used: UInt64
+    /// Guest address of the part of the ring that the device writes, if that is to be logged.
+    public var logAddress: UInt64?
     /// Where to begin: the argument of SET_VRING_BASE.
     public var base: UInt32
     /// Features that the driver acknowledged.
@@ -51,6 +53,8 @@ public protocol RingController {
     mutating func setCall(ring index: Int, _ call: OwnedDescriptor?) throws(SessionError)
     /// What to write when the ring is broken.
     mutating func setError(ring index: Int, _ error: OwnedDescriptor?)
+    /// Where to note which pages are written from now on; no ring is running.
+    mutating func setLog(_ file: OwnedDescriptor, size: UInt64, offset: UInt64) throws(SessionError)
     /// Announces the guest's address after a migration (SEND_RARP); first octet in the low byte.
     mutating func announce(_ mac: UInt64)
     /// The guest's MTU, as its front-end fixed it.
@@ -70,6 +74,7 @@ public struct Session {
         var descriptors: UInt64?
         var available: UInt64 = 0
         var used: UInt64 = 0
+        var logAddress: UInt64?
         var base: UInt32 = 0
         var kick: OwnedDescriptor?
         var isKicked = false
@@ -86,6 +91,7 @@ public struct Session {
     var status: UInt64 = 0
     var hasMemory = false
     var regions: [MemoryRegion] = []
+    var memoryFiles: [OwnedDescriptor] = []
     var backendChannel: OwnedDescriptor?
     var rings: [RingState] = []
 
@@ -151,6 +157,18 @@ public struct Session {
             break
         case .setMemoryTable:
             try setMemoryTable(payload, files, &controller)
+        case .setLogBase:
+            try setLogBase(payload, files, &controller)
+            return []
+        case .setLogFD:
+            // An eventfd that says when the log grew; who reads the log need not be told.
+            break
+        case .getMaximumMemorySlots:
+            return word(UInt64(GuestMemory.maximumRegions))
+        case .addMemoryRegion:
+            try changeRegion(payload, files, adding: true, &controller)
+        case .removeMemoryRegion:
+            try changeRegion(payload, files, adding: false, &controller)
         case .setVringNum:
             let (index, num) = try state(&reader, payload)
             guard num > 0, num <= 32768 else {
@@ -265,17 +283,89 @@ extension Session {
                 )
             )
         }
-        let running = rings.indices.filter { rings[$0].isRunning }
         // The same table again, while rings run, changes nothing (QEMU sends it once per pair).
-        if hasMemory, table == regions, !running.isEmpty { return }
+        if hasMemory, table == regions, rings.contains(where: \.isRunning) { return }
+        try setMemory(table, files, &controller)
+    }
+
+    /// Replaces all memory, around a stop and a start of whatever runs.
+    private mutating func setMemory(
+        _ table: [MemoryRegion],
+        _ files: [OwnedDescriptor],
+        _ controller: inout some RingController
+    ) throws(SessionError) {
+        let running = stopAll(&controller)
+        hasMemory = false
+        if !table.isEmpty {
+            try controller.map(table, files)
+            hasMemory = true
+        }
+        regions = table
+        memoryFiles = files
+        guard hasMemory else { return }
+        for index in running { try startIfReady(index, &controller) }
+    }
+
+    /// Stops what runs, keeping where it was.
+    private mutating func stopAll(_ controller: inout some RingController) -> [Int] {
+        let running = rings.indices.filter { rings[$0].isRunning }
         for index in running {
             rings[index].base = controller.stop(ring: index)
             rings[index].isRunning = false
         }
-        hasMemory = false
-        try controller.map(table, files)
-        regions = table
-        hasMemory = true
+        return running
+    }
+
+    private mutating func changeRegion(
+        _ payload: [UInt8],
+        _ files: [OwnedDescriptor],
+        adding: Bool,
+        _ controller: inout some RingController
+    ) throws(SessionError) {
+        var reader = PayloadReader(payload)
+        guard payload.count == 40, reader.u64() != nil, let guest = reader.u64(),
+            let size = reader.u64(), let user = reader.u64(), let offset = reader.u64()
+        else { throw SessionError("\(payload.count) bytes of memory region, expected 40") }
+        let region = MemoryRegion(
+            guestAddress: guest,
+            size: size,
+            userAddress: user,
+            fileOffset: offset
+        )
+        // QEMU 7.2 repeats both requests for every queue pair: the second time there is nothing to do.
+        let known = regions.firstIndex {
+            $0.guestAddress == guest && $0.userAddress == user && $0.size == size
+        }
+        if adding {
+            guard files.count == 1 else {
+                throw SessionError("\(files.count) descriptors, expected 1")
+            }
+            guard known == nil else { return }
+            try setMemory(regions + [region], memoryFiles + files, &controller)
+        } else {
+            guard let known else { return }
+            var (table, kept) = (regions, memoryFiles)
+            table.remove(at: known)
+            kept.remove(at: known)
+            try setMemory(table, kept, &controller)
+        }
+    }
+
+    private mutating func setLogBase(
+        _ payload: [UInt8],
+        _ files: [OwnedDescriptor],
+        _ controller: inout some RingController
+    ) throws(SessionError) {
+        var reader = PayloadReader(payload)
+        guard payload.count == 16, let size = reader.u64(), let offset = reader.u64(),
+            files.count == 1
+        else {
+            throw SessionError(
+                "a dirty log of \(payload.count) bytes with \(files.count) descriptors"
+            )
+        }
+        let running = stopAll(&controller)
+        try controller.setLog(files[0], size: size, offset: offset)
         for index in running { try startIfReady(index, &controller) }
     }
 
@@ -285,9 +375,9 @@ extension Session {
     ) throws(SessionError) {
         var reader = PayloadReader(payload)
         guard payload.count == 40, let index = reader.u32(), let flags = reader.u32(),
-            let descriptors = reader.u64(), let used = reader.u64(), let available = reader.u64()
+            let descriptors = reader.u64(), let used = reader.u64(), let available = reader.u64(),
+            let logAddress = reader.u64()
         else { throw SessionError("\(payload.count) bytes of ring addresses, expected 40") }
-        guard flags & 1 == 0 else { throw SessionError("logging, which was not offered") }
         // Packed rings have event areas of four bytes here, for which the same alignment will do.
         guard descriptors % 16 == 0, available % 2 == 0, used % 4 == 0 else {
             throw SessionError("ring \(index) is not aligned")
@@ -296,6 +386,7 @@ extension Session {
             $0.descriptors = descriptors
             $0.available = available
             $0.used = used
+            $0.logAddress = flags & 1 != 0 ? logAddress : nil
         }
     }
 
@@ -361,6 +452,7 @@ extension Session {
                 descriptors: descriptors,
                 available: ring.available,
                 used: ring.used,
+                logAddress: ring.logAddress,
                 base: ring.base,
                 features: features,
                 kick: ring.kick

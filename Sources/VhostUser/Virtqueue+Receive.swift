@@ -41,7 +41,7 @@ extension Virtqueue where Format: ~Copyable {
     public mutating func publish() {
         if position != published {
             published = position
-            ring.publish(position)
+            publishRing()
         }
     }
 
@@ -125,6 +125,8 @@ extension Virtqueue where Format: ~Copyable {
                     unsafe nm_store16(host + 8, request.high)
                 }
                 unsafe nm_copy(host + headerLength, frame.address, length)
+                // After the data: whoever sees the bit copies the page (vhost-user-spec 2.6).
+                if dirty != nil { unsafe markWritten(host, needed) }
                 ring.setUsed(
                     position,
                     id: Format.identifier(head: head, lastTag: Format.tag(descriptor)),
@@ -195,6 +197,11 @@ extension Virtqueue where Format: ~Copyable {
             into: scratch.segments,
             segments
         )
+        if dirty != nil {
+            for k in 0..<segments {
+                unsafe markWritten(scratch.segments[k].address, scratch.segments[k].length)
+            }
+        }
         for k in 0..<chains {
             let word = unsafe scratch.chains[k]
             unsafe ring.setUsed(

@@ -86,7 +86,7 @@ extension Virtqueue where Format: ~Copyable {
             position = ring.advance(position, by: Int(word &>> 16))
         }
         collectedCount = 0
-        ring.publish(position)
+        publishRing()
     }
 
     /// Takes what waits and drops it, for a queue that is started but not enabled.

@@ -51,6 +51,8 @@ public enum QueueFault: UInt8, Sendable {
     public var features: UInt64
     /// The guest's memory, which must outlive the queue.
     public var memory: GuestMemory
+    /// Where to note which pages are written, while the guest is being migrated.
+    public var dirty: DirtyPages?
 
     /// Puts a set-up together; whoever does has translated the addresses and knows that the rings
     /// are mapped in full.
@@ -61,7 +63,8 @@ public enum QueueFault: UInt8, Sendable {
         used: UnsafeMutableRawPointer,
         base: UInt32,
         features: UInt64,
-        memory: GuestMemory
+        memory: GuestMemory,
+        dirty: DirtyPages? = nil
     ) {
         unsafe self.size = size
         unsafe self.descriptors = unsafe descriptors
@@ -70,6 +73,7 @@ public enum QueueFault: UInt8, Sendable {
         unsafe self.base = base
         unsafe self.features = features
         unsafe self.memory = memory
+        unsafe self.dirty = dirty
     }
 }
 
@@ -101,10 +105,12 @@ public typealias PackedQueue = Virtqueue<PackedRing>
     @usableFromInline var collectedCount = 0
     @usableFromInline var faultCode: UInt8 = 0
     @usableFromInline var lastRegion = 0
+    @usableFromInline let dirty: DirtyPages?
 
     /// Starts at the state that the set-up and the ring's memory give.
     public init(_ setup: QueueSetup) {
         ring = unsafe Format(setup)
+        dirty = unsafe setup.dirty
         position = ring.start
         published = ring.start
         unsafe regions = unsafe setup.memory.table
@@ -133,6 +139,29 @@ public typealias PackedQueue = Virtqueue<PackedRing>
         if faultCode == 0 { faultCode = code.rawValue }
         // Nothing is available any more, so no path needs to ask again.
         ring.forget(position)
+    }
+
+    /// Lets the guest see everything used before `position`, and logs the ring if it is migrated.
+    @inlinable
+    mutating func publishRing() {
+        ring.publish(position)
+        if let dirty { dirty.mark(dirty.ring, dirty.ringLength) }
+    }
+
+    /// Notes that `length` bytes at `host` were written.
+    @inlinable @inline(never)
+    func markWritten(_ host: UnsafeMutableRawPointer, _ length: Int) {
+        guard let dirty else { return }
+        let at = UInt(bitPattern: host)
+        for index in 0..<regionCount {
+            // SAFETY: below `regionCount`, the table's length.
+            let region = unsafe regions[index]
+            let offset = unsafe UInt64(at &- UInt(bitPattern: region.host))
+            if unsafe offset < region.size {
+                unsafe dirty.mark(region.guest &+ offset, length)
+                return
+            }
+        }
     }
 
     /// Whether the guest wants an interrupt for what was published since the last call.

@@ -64,6 +64,16 @@ struct RecordingController: RingController {
         return indices[index] ?? (setups[index]?.base ?? 0) &+ 7
     }
 
+    mutating func setLog(
+        _ file: OwnedDescriptor,
+        size: UInt64,
+        offset: UInt64
+    ) throws(SessionError) {
+        events.append("log \(size) at \(offset)")
+        if !running.isEmpty { violations.append("changed the log while \(running.sorted()) run") }
+        if let refusal { throw refusal }
+    }
+
     mutating func enable(ring index: Int, _ enabled: Bool) {
         events.append("\(enabled ? "enable" : "disable") \(index)")
         self.enabled[index] = enabled

@@ -34,6 +34,9 @@ NM_INLINE void nm_count(uint64_t *p, uint64_t n) {
     __atomic_store_n(p, __atomic_load_n(p, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
+// Sets bits in a bitmap that its owner reads and clears at the same time.
+NM_INLINE void nm_or8(void *p, uint8_t bits) { __atomic_fetch_or((uint8_t *)p, bits, __ATOMIC_RELEASE); }
+
 // Adds to a counter that several threads may write.
 NM_INLINE void nm_count_shared(uint64_t *p, uint64_t n) { __atomic_fetch_add(p, n, __ATOMIC_RELAXED); }
 
