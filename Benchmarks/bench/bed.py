@@ -5,7 +5,7 @@ import shutil
 import signal
 
 from . import ROOT  # finds the harness  # noqa: F401
-from harness import Failed, Test
+from harness import Failed, Skipped, Test
 from harness.test import interrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -19,7 +19,9 @@ def bed():
     troubles = []
     try:
         yield test
-    except (Failed, OSError):
+    except Skipped:
+        raise
+    except Exception:
         test.show_logs()
         raise
     finally:

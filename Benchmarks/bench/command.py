@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import traceback
 
 from . import figure, machine
 from harness import Failed, Skipped
@@ -69,6 +70,9 @@ def attempt(name, measure, options):
         return [], f"{name} SKIPPED: {reason}"
     except Failed as error:
         return [], f"{name} FAILED: {error}"
+    except Exception as error:  # pylint: disable=broad-except
+        traceback.print_exc()
+        return [], f"{name} FAILED: {error!r}"
 
 
 def run(parser, *parts, arguments=None):

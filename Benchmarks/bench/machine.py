@@ -56,7 +56,7 @@ def run_times(pid):
         try:
             with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
                 times[thread] = int(file.read().split()[0])
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             pass
     return times
 

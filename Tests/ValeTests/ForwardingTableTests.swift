@@ -52,7 +52,7 @@ struct TableModel {
 struct ForwardingTableTests {
     static func mac(_ number: Int) -> UInt64 { UInt64(number) << 16 | 0x5452 }
 
-    @Test("does what a dictionary does", arguments: 0..<60)
+    @Test("does what a dictionary does", arguments: 0..<30)
     func model(seed: Int) {
         var random = Seeded(seed)
         let table = ForwardingTable(capacity: 8192, seed: hashSeed(seed))

@@ -98,7 +98,7 @@ struct SwitchTests {
         return Array(whole.prefix(length))
     }
 
-    @Test("sends frames where a textbook bridge sends them", arguments: 0..<120)
+    @Test("sends frames where a textbook bridge sends them", arguments: 0..<60)
     func model(seed: Int) {
         var random = Seeded(seed)
         let ageing = UInt32(random.chance(20) ? 0 : random.within(1...10))

@@ -63,7 +63,7 @@ struct NotificationTests {
         var total = 0
         var old: UInt16 = 0
         var isFirst = true
-        while total < 140_000 {
+        while total < 70_000 {
             let count = random.within(1...64)
             traffic.add(count)
             #expect(take(&queue, &worker) == count)
@@ -168,7 +168,7 @@ struct NotificationTests {
         var needless = 0
         traffic.add(1)
         total += take(&queue, &worker)
-        while total < 140_000 {
+        while total < 70_000 {
             if random.chance(30) {
                 guard !queue.arm() else {
                     Issue.record("seed \(seed): armed at \(total) and saw work that is not there")
@@ -196,11 +196,11 @@ struct NotificationTests {
         var queue = traffic.driver.makeQueue()
         var worker = Worker()
         var kicks: [Int] = []
-        for total in 0..<3 * 65_536 {
+        for total in 0..<65_600 {
             if traffic.add(1) { kicks.append(total) }
             _ = take(&queue, &worker)
         }
-        #expect(kicks == [0, 65_536, 131_072])
+        #expect(kicks == [0, 65_536])
     }
 
     @Test("from a queue that stopped itself are not waited for")

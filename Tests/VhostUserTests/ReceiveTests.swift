@@ -218,7 +218,7 @@ struct ReceiveTests {
         #expect(trial.sender.ram.canariesAreIntact && trial.receiver.ram.canariesAreIntact, note)
     }
 
-    @Test("delivers what was sent, headers too, in order, between legacy guests", arguments: 0..<24)
+    @Test("delivers what was sent, headers too, in order, between legacy guests", arguments: 0..<16)
     func legacy(seed: Int) throws {
         try run(
             Trial(
@@ -232,7 +232,7 @@ struct ReceiveTests {
 
     @Test(
         "delivers what was sent, headers too, in order, to guests that merge buffers",
-        arguments: 0..<24
+        arguments: 0..<16
     )
     func merging(seed: Int) throws {
         try run(
@@ -244,7 +244,7 @@ struct ReceiveTests {
 
     @Test(
         "delivers what was sent, headers too, in order, between guests of any kind",
-        arguments: 0..<24
+        arguments: 0..<16
     )
     func mixed(seed: Int) throws {
         try run(
