@@ -170,8 +170,10 @@ extension Engine {
             "mtu": .integer(port.mtu),
             "queues": .integer(max(port.options.queues, port.queuePairs)),
             "ephemeral": .bool(port.options.isEphemeral),
+            "lossless": .bool(port.options.lossless != nil),
             "features": .array(Feature.names(port.features).map { .string($0) }),
         ]
+        describeLossless(port, &object)
         if let reason = port.reason { object["reason"] = .string(reason) }
         object["stats64"] = ["rx": statistics(port.rx, isRx: true), "tx": statistics(port.tx)]
         object["drops"] = ["rx": reasons(port.rx), "tx": reasons(port.tx)]

@@ -13,15 +13,23 @@ extension SplitQueue {
     /// - Parameters:
     ///   - batch: where to append.
     ///   - counters: those of the direction from the guest.
+    ///   - limit: the most chains to take, at most `FrameBatch.frameCapacity`.
     @_noLocks @inlinable
-    public mutating func collect(into batch: inout FrameBatch, counters: DirectionCounters) {
+    public mutating func collect(
+        into batch: inout FrameBatch,
+        counters: DirectionCounters,
+        limit: Int = FrameBatch.frameCapacity
+    ) {
         collectedChains = 0
+        withoutFrame = 0
         if isFaulty { return }
         var pending = seenAvailable &- nextAvailable
         if pending == 0 {
             pending = refreshAvailable()
             if pending == 0 { return }
         }
+        // Chains without a frame count too, or a guest could have a whole ring of them in one visit.
+        pending = min(pending, UInt16(truncatingIfNeeded: limit))
         let headerLength = self.headerLength
         let frames = unsafe batch.frames
         var taken: UInt16 = 0
@@ -64,7 +72,11 @@ extension SplitQueue {
             } else if !collectChain(head, into: &batch, counters, &offloaded) {
                 break
             }
-            if batch.count != index { bytes = bytes &+ Int(unsafe frames[index].length) }
+            if batch.count != index {
+                bytes = bytes &+ Int(unsafe frames[index].length)
+            } else {
+                withoutFrame |= 1 &<< UInt64(taken)
+            }
             setUsed(at: nextUsed &+ taken, head: head, length: 0)
             taken = taken &+ 1
         }
@@ -77,6 +89,7 @@ extension SplitQueue {
     @_noLocks @inlinable
     public mutating func completeCollected() {
         guard collectedChains != 0 else { return }
+        withoutFrame = 0
         nextAvailable = nextAvailable &+ collectedChains
         nextUsed = nextUsed &+ collectedChains
         collectedChains = 0

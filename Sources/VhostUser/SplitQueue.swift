@@ -100,6 +100,8 @@ public enum QueueFault: UInt8, Sendable {
     @usableFromInline var signalled: UInt16
     @usableFromInline var signalledValid = false
     @usableFromInline var collectedChains: UInt16 = 0
+    /// Which chains of the collected batch have no frame in it, a bit each.
+    @usableFromInline var withoutFrame: UInt64 = 0
     @usableFromInline var faultCode: UInt8 = 0
     @usableFromInline var lastRegion = 0
 
