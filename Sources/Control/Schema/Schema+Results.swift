@@ -110,6 +110,15 @@ extension Schema {
                 .required("tid", .integer), .required("ports", .integer),
                 .required("turns", .integer), .required("frames", .integer),
                 .required("sleeps", .integer), .required("cpu-time", .number, "seconds"),
+                .required("queues", .array(of: .named("WorkerQueue")), "what it serves"),
+            ]
+        ),
+        ObjectType(
+            "WorkerQueue",
+            [
+                .required("ifname", .string), .required("queue", .integer),
+                .required("frames", .integer, "that came from the queue"),
+                .required("pinned", .boolean, "whether worker-move put it there to stay"),
             ]
         ),
     ]

@@ -143,6 +143,15 @@ extension Schema {
                 .optional("ifname", .string, "only what was learned on this port"),
             ]
         ),
+        ObjectType(
+            "worker-move-arg",
+            [
+                .required("name", .string, "id of the port, or its ifname"),
+                .optional("queue", .integer, "only this queue pair"),
+                .required("worker", .integer, "the worker that serves it from now on"),
+                .optional("pinned", .boolean, "keep it there when ports come and go (default)"),
+            ]
+        ),
     ]
 
     static let eventTypes: [ObjectType] = [
