@@ -12,9 +12,15 @@ extension Virtqueue where Format: ~Copyable {
     /// - Parameters:
     ///   - batch: where to append.
     ///   - counters: those of the direction from the guest.
+    ///   - limit: the most chains to take, at most `FrameBatch.frameCapacity`.
     @inlinable
-    public mutating func collect(into batch: inout FrameBatch, counters: DirectionCounters) {
+    public mutating func collect(
+        into batch: inout FrameBatch,
+        counters: DirectionCounters,
+        limit: Int = FrameBatch.frameCapacity
+    ) {
         collectedCount = 0
+        withoutFrame = 0
         if isFaulty { return }
         let headerLength = self.headerLength
         let frames = unsafe batch.frames
@@ -23,7 +29,7 @@ extension Virtqueue where Format: ~Copyable {
         var bytes = 0
         let first = batch.count
         var offloaded = 0
-        while taken < FrameBatch.frameCapacity && batch.hasRoom {
+        while taken < limit && batch.hasRoom {
             let available = ring.availability(at)
             guard available > 0 else {
                 if available < 0 { fail(.availableIndex) }
@@ -64,7 +70,11 @@ extension Virtqueue where Format: ~Copyable {
                 used = chain.descriptors
                 id = chain.id
             }
-            if batch.count != index { bytes = bytes &+ Int(unsafe frames[index].length) }
+            if batch.count != index {
+                bytes = bytes &+ Int(unsafe frames[index].length)
+            } else {
+                withoutFrame |= 1 &<< UInt64(taken)
+            }
             // SAFETY: `taken` is below the capacity.
             unsafe collected[taken] = UInt32(id) | UInt32(truncatingIfNeeded: used) &<< 16
             at = ring.advance(at, by: used)
@@ -85,7 +95,7 @@ extension Virtqueue where Format: ~Copyable {
             ring.setUsed(position, id: UInt16(truncatingIfNeeded: word), length: 0)
             position = ring.advance(position, by: Int(word &>> 16))
         }
-        collectedCount = 0
+        forgetCollected()
         publishRing()
     }
 
