@@ -36,6 +36,7 @@ extension SplitQueue {
         var bytes = 0
         let first = batch.count
         var offloaded = 0
+        var work = 0
         while taken < pending && batch.hasRoom {
             let position = nextAvailable &+ taken
             let head = head(at: position)
@@ -49,10 +50,11 @@ extension SplitQueue {
             let word = unsafe nm_load64(cell + 8)
             let length = Int(UInt32(truncatingIfNeeded: word))
             let index = batch.count
-            // One readable descriptor with header and frame: what drivers do with linear frames.
+            // One readable descriptor with header and frame: what drivers do with linear frames. A
+            // large one takes the longer way, where the work of a visit is added up.
             if UInt16(truncatingIfNeeded: word &>> 32) & 7 == 0,
                 length > headerLength &+ 14,
-                length <= headerLength &+ FrameBatch.maximumFrameLength,
+                length <= SplitQueue.largeLength,
                 let host = unsafe translate(address, length)
             {
                 let low = unsafe nm_load64(host)
@@ -69,8 +71,15 @@ extension SplitQueue {
                 } else {
                     batch.count = index &+ 1
                 }
-            } else if !collectChain(head, into: &batch, counters, &offloaded) {
-                break
+            } else {
+                let before = batch.extraSegments
+                if !collectChain(head, into: &batch, counters, &offloaded) { break }
+                // A guest gets as much of a worker as its neighbours, whatever its frames are made of.
+                work =
+                    work &+ SplitQueue.descriptorWork &* (batch.extraSegments &- before)
+                    &+ (batch.count == index
+                        ? SplitQueue.vainWork : Int(unsafe frames[index].length))
+                if work > SplitQueue.visitWork { pending = taken &+ 1 }
             }
             if batch.count != index {
                 bytes = bytes &+ Int(unsafe frames[index].length)
@@ -84,6 +93,15 @@ extension SplitQueue {
         let count = batch.count &- first
         if count != 0 { counters.count(packets: count, bytes: bytes, offloaded: offloaded) }
     }
+
+    /// Bytes, or what takes as long, after which a visit ends though more frames would fit: 64 of full size.
+    @inlinable static var visitWork: Int { @_noLocks get { 98_304 } }
+    /// Bytes that could be copied while a descriptor of a chain is looked at.
+    @inlinable static var descriptorWork: Int { @_noLocks get { 64 } }
+    /// The same for a chain without a frame, which can be as long as the ring.
+    @inlinable static var vainWork: Int { @_noLocks get { 16_384 } }
+    /// A frame in one buffer of up to so many bytes is not added up: 64 of them are little work.
+    @inlinable static var largeLength: Int { @_noLocks get { 2048 } }
 
     /// Returns the collected chains to the guest; their memory must not be touched afterwards.
     @_noLocks @inlinable
