@@ -100,4 +100,24 @@ import VhostUser
 
     /// How many buffers the device has given back since the queue began, modulo 65536.
     var returned: UInt16 { unsafe nm_load16_acquire(base + used + NM_VRING_USED_IDX) }
+
+    /// Makes the descriptors of the whole ring into chains of `count` with `length` bytes each.
+    mutating func chain(_ count: Int, length: Int, writable: Bool = false) {
+        // SAFETY: as in `init`; every buffer has `stride` bytes.
+        for i in 0..<entries {
+            let cell = unsafe base + i * NM_VRING_DESC_SIZE
+            let isLast = i % count == count - 1
+            let flags: UInt64 = (writable ? 2 : 0) | (isLast ? 0 : 1)
+            unsafe nm_store64(
+                cell + 8,
+                UInt64(length) | flags &<< 32 | UInt64(isLast ? 0 : i + 1) &<< 48
+            )
+        }
+        for k in 0..<entries {
+            unsafe nm_store16(
+                base + available + NM_VRING_AVAIL_RING + 2 * k,
+                UInt16(k * count % entries)
+            )
+        }
+    }
 }

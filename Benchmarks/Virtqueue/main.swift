@@ -4,6 +4,7 @@
 //
 //   virtqueue-bench                            the table of docs/performance.md
 //   virtqueue-bench --json                     the same for programs, a line for each size
+//   virtqueue-bench --visits                   what the dearest visit to a queue costs its neighbours
 //   virtqueue-bench --count swift|copy SIZE N  N rounds of 256 frames, for instruction counts
 
 import CNetmap
@@ -30,6 +31,7 @@ let burst = 64
     var finisher = OffloadFinisher()
     let pages: UnsafeMutablePointer<nm_port_counters>
     private var interrupts = 0
+    private var offered: UInt16 = 0
 
     init(size: Int, entries: Int) throws {
         let sending = try GuestSide(
@@ -52,6 +54,7 @@ let burst = 64
         vale.table.learn(sinkMAC, on: sinkPort, now: 0, ageing: 300)
         sink.offer(entries)
         forward()
+        offered = sink.returned
     }
 
     deinit { unsafe pages.deallocate() }
@@ -86,6 +89,38 @@ let burst = 64
             sink.offer(batch.count)
         }
         return moved
+    }
+
+    /// One visit, as a worker pays it: what it took.
+    @inline(never)
+    mutating func visit() -> (frames: Int, bytes: Int, chains: Int) {
+        // SAFETY: as in `forward`.
+        let rx = unsafe DirectionCounters(unsafePage: &pages[0].rx)
+        let tx = unsafe DirectionCounters(unsafePage: &pages[1].tx)
+        let returned = source.returned
+        let bytes = tx.bytes
+        batch.removeAll()
+        source.queue.collect(into: &batch, counters: rx)
+        vale.classify(batch, from: sourcePort, now: 1, counters: rx, into: &plan)
+        for k in 0..<plan.targetCount {
+            let target = plan.target(k)
+            unsafe sink.queue.deliver(
+                batch,
+                target.list,
+                target.count,
+                counters: tx,
+                scratch: &scratch,
+                finisher: &finisher
+            )
+        }
+        source.queue.completeCollected()
+        return (batch.count, Int(tx.bytes - bytes), Int(source.returned &- returned))
+    }
+
+    /// The receiver gives all its buffers back.
+    mutating func refillSink() {
+        sink.offer(Int(sink.returned &- offered))
+        offered = sink.returned
     }
 
     /// The same bytes between the same buffers and nothing else.
@@ -151,6 +186,8 @@ if arguments.count == 5, arguments[1] == "--count", let size = Int(arguments[3])
     var bed = try Bed(size: size, entries: 256)
     for _ in 0..<rounds { _ = arguments[2] == "swift" ? bed.forward() : bed.copy() }
     guard bed.isIntact || arguments[2] != "swift" else { fatalError("frames did not arrive") }
+} else if arguments.contains("--visits") {
+    try showVisits()
 } else {
     for entries in [256, 1024] {
         for size in [64, 1514] {

@@ -64,6 +64,7 @@ extension Engine {
                 unsafe state.plane.pointee.vale.table.flush(dynamicOn: nil)
             }
         case "query-workers": return queryWorkers()
+        case "worker-move": try moveWorker(try port(arguments, "name"), arguments)
         default: throw .commandNotFound(request.command)
         }
         return .object([:])
@@ -170,8 +171,10 @@ extension Engine {
             "mtu": .integer(port.mtu),
             "queues": .integer(max(port.options.queues, port.queuePairs)),
             "ephemeral": .bool(port.options.isEphemeral),
+            "lossless": .bool(port.options.lossless != nil),
             "features": .array(Feature.names(port.features).map { .string($0) }),
         ]
+        describeLossless(port, &object)
         if let reason = port.reason { object["reason"] = .string(reason) }
         object["stats64"] = ["rx": statistics(port.rx, isRx: true), "tx": statistics(port.tx)]
         object["drops"] = ["rx": reasons(port.rx), "tx": reasons(port.tx)]
@@ -238,25 +241,5 @@ extension Engine {
             }
         }
         return .array(rows)
-    }
-
-    private func queryWorkers() -> JSONValue {
-        .array(
-            pool.workers.map { worker in
-                let counters = unsafe page.worker(worker.index)
-                let tid = unsafe Int32(truncatingIfNeeded: nm_load64(&counters.pointee.tid))
-                let ns = tid == 0 ? 0 : max(0, nm_thread_cpu_ns(getpid(), tid))
-                return [
-                    "id": .integer(worker.index),
-                    "cpu": worker.cpu.map { .integer($0) } ?? .null,
-                    "tid": .integer(Int(tid)),
-                    "ports": .integer(worker.sourceCount),
-                    "turns": .count(unsafe nm_load64(&counters.pointee.turns)),
-                    "frames": .count(unsafe nm_load64(&counters.pointee.frames)),
-                    "sleeps": .count(unsafe nm_load64(&counters.pointee.sleeps)),
-                    "cpu-time": .number(Double(ns) / 1e9),
-                ]
-            }
-        )
     }
 }

@@ -149,7 +149,10 @@ public final class Engine {
             try watchSignals()
             _ = try loop.watch(pool.attention) { [unowned self] _ in
                 _ = nm_eventfd_drain(pool.attention.number)
-                for port in ports.values { port.checkFaults() }
+                for port in ports.values {
+                    port.checkFaults()
+                    port.noteStalls()
+                }
             }
             // The lock is ours, so a control socket that is left over is a dead engine's.
             try server.listen(configuration.runtime.controlSocket)
@@ -300,7 +303,13 @@ public final class Engine {
 
     private func publishMembers(of vale: SwitchState) {
         let old = unsafe vale.plane.pointee.members
-        unsafe nm_store64_release(&vale.plane.pointee.members, PortList.make(vale.ports))
+        // Rising, because a frame that is held on its way to all remembers how far it came.
+        unsafe nm_store64_release(
+            &vale.plane.pointee.members,
+            PortList.make(vale.ports.sorted())
+        )
+        let lossless = vale.ports.count { ports[$0]?.options.lossless != nil }
+        unsafe nm_store32(&vale.plane.pointee.lossless, UInt32(lossless))
         pool.synchronize()
         PortList.free(old)
     }

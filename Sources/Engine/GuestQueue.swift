@@ -41,13 +41,13 @@ import VhostUser
     // SAFETY (whole type): `word` was made by `make`, and the control plane frees it only after a
     // grace period in which no worker can have loaded it (WorkerPool.synchronize).
 
-    private var split: UnsafeMutablePointer<SplitQueue>? {
+    var split: UnsafeMutablePointer<SplitQueue>? {
         @_noLocks get {
             unsafe word & 1 == 0 ? UnsafeMutablePointer(bitPattern: UInt(word)) : nil
         }
     }
 
-    private var packed: UnsafeMutablePointer<PackedQueue>? {
+    var packed: UnsafeMutablePointer<PackedQueue>? {
         @_noLocks get {
             unsafe word & 1 == 1 ? UnsafeMutablePointer(bitPattern: UInt(word & ~1)) : nil
         }
@@ -73,11 +73,15 @@ import VhostUser
     }
 
     @_noLocks
-    func collect(into batch: inout FrameBatch, counters: DirectionCounters) {
+    func collect(
+        into batch: inout FrameBatch,
+        counters: DirectionCounters,
+        limit: Int = FrameBatch.frameCapacity
+    ) {
         if let queue = unsafe split {
-            unsafe queue.pointee.collect(into: &batch, counters: counters)
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         } else if let queue = unsafe packed {
-            unsafe queue.pointee.collect(into: &batch, counters: counters)
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         }
     }
 

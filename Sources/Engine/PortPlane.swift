@@ -27,6 +27,12 @@ import VhostUser
     var sinkCall: UInt32 = .max
     /// Set by a worker that saw a queue of the pair break.
     var faulted: UInt32 = 0
+    /// Frames that came from `source`.
+    var frames: UInt64 = 0
+    /// What `source` waits for, if it sends to a lossless port that is full.
+    var hold = unsafe Hold()
+    /// How long those who send to `sink` have been waiting, if the port is lossless.
+    var stall = unsafe Stall()
 }
 
 /// One port, as workers see it.
@@ -37,6 +43,10 @@ import VhostUser
     let rx: DirectionCounters
     let tx: DirectionCounters
     let page: UnsafeMutablePointer<nm_port_counters>
+    /// Whether senders wait for room here instead of losing frames.
+    var isLossless = false
+    /// For how many nanoseconds they wait for a receiver that takes nothing; 0 for ever.
+    var patience: UInt64 = 0
     /// What `set_link` said.
     var linkUp: UInt32 = 1
     /// How many queue pairs have been enabled; frames spread over them.
@@ -46,8 +56,10 @@ import VhostUser
 /// One switch, as workers see it.
 @unsafe struct SwitchPlane: ~Copyable {
     let vale: Switch
-    /// Address of the port numbers to flood to: a count, then the numbers.
+    /// Address of the port numbers to flood to, rising: a count, then the numbers.
     var members: UInt64
+    /// How many of them are lossless.
+    var lossless: UInt32 = 0
 
     init(ageing: UInt32) {
         unsafe vale = Switch(ageing: ageing)

@@ -38,7 +38,7 @@ import VhostUser
 
     private let loop: EventLoop
     private let pool: WorkerPool
-    private let logger: Logger
+    let logger: Logger
     private var listener: (file: OwnedDescriptor, token: UInt64)?
     private var retryTimer: UInt64?
     private var connection: (link: Connection, token: UInt64)?
@@ -93,7 +93,9 @@ import VhostUser
                 pairs: pairs,
                 rx: DirectionCounters(unsafePage: &page.pointee.rx),
                 tx: DirectionCounters(unsafePage: &page.pointee.tx),
-                page: page
+                page: page,
+                isLossless: options.lossless != nil,
+                patience: UInt64(options.lossless?.timeout ?? 0) * 1_000_000
             )
         )
     }
@@ -111,7 +113,10 @@ import VhostUser
     /// What `set_link` said.
     var isLinkUp: Bool {
         get { unsafe nm_load32(&plane.pointee.linkUp) != 0 }
-        set { unsafe nm_store32(&plane.pointee.linkUp, newValue ? 1 : 0) }
+        set {
+            unsafe nm_store32(&plane.pointee.linkUp, newValue ? 1 : 0)
+            pool.recall()
+        }
     }
     /// Frames from the port.
     var rx: DirectionCounters { unsafe plane.pointee.rx }
@@ -379,7 +384,9 @@ import VhostUser
             unsafe nm_store64_release(&pair.pointee.source, address)
             unsafe pool.serve(plane, index / 2, kick: setup.kick)
         } else {
+            unsafe pair.pointee.stall = Stall()
             unsafe nm_store64_release(&pair.pointee.sink, address)
+            if options.lossless != nil { pool.watch(setup.kick) }
         }
         logger.debug("ring \(index) started", metadata: ["size": "\(setup.size)"])
     }
@@ -403,8 +410,11 @@ import VhostUser
             unsafe pool.release(plane, index / 2, kick: ring.kick)
         } else {
             unsafe nm_store64_release(&pair.pointee.sink, 0)
+            if options.lossless != nil { pool.unwatch(ring.kick) }
         }
         pool.synchronize()
+        // Who waited for the ring need not wait any longer.
+        pool.recall()
     }
 
     private func setEnabled(_ index: Int, _ isEnabled: Bool) {
@@ -418,6 +428,7 @@ import VhostUser
             let pairs = enabled.filter { $0 % 2 == 0 }.map { $0 / 2 + 1 }.max() ?? 1
             unsafe nm_store32(&plane.pointee.pairCount, UInt32(pairs))
         }
+        pool.recall()
     }
 
     private func setCall(_ index: Int, _ call: OwnedDescriptor?) throws(SessionError) {

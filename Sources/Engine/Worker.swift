@@ -30,6 +30,9 @@ import VhostUser
     var plan = ForwardingPlan()
     var scratch = DeliveryScratch()
     var finisher = OffloadFinisher()
+    var trial = Trial()
+    /// The source that is served first in the next turn.
+    var first = 0
     let planes: UnsafeMutablePointer<UInt64>
     let counters: UnsafeMutablePointer<nm_worker_counters>
     let epoll: Int32
@@ -130,9 +133,14 @@ extension WorkerState {
             return false
         }
         var busy = false
-        for index in unsafe 0..<work.pointee.count {
+        // Each source is first in its turn: what a slow receiver has room for is not always the same one's.
+        let count = unsafe work.pointee.count
+        unsafe first = first &+ 1 < count ? first &+ 1 : 0
+        var index = unsafe first
+        for _ in 0..<count {
             let item = unsafe work.pointee.items[index]
             if unsafe serve(item) { busy = true }
+            index = index &+ 1 < count ? index &+ 1 : 0
         }
         unsafe nm_count(&counters.pointee.turns, 1)
         if busy { unsafe nm_count(&counters.pointee.busy, 1) }
@@ -145,17 +153,25 @@ extension WorkerState {
         let pair = unsafe plane.pointee.pairs + item.pair
         let source = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.source))
         guard unsafe source.exists else { return false }
+        if unsafe pair.pointee.hold.isActive {
+            guard unsafe mayGoOn(pair, source) else { return false }
+            unsafe pair.pointee.hold.port = 0
+        }
         let rx = unsafe plane.pointee.rx
         unsafe batch.removeAll()
+        var isBusy = false
         if unsafe nm_load32(&pair.pointee.sourceEnabled) == 0 {
             unsafe source.discard(&batch, counters: rx)
+        } else if unsafe nm_load32(&plane.pointee.vale.pointee.lossless) != 0 {
+            isBusy = unsafe serveHolding(plane, item.pair, source)
         } else {
             unsafe source.collect(into: &batch, counters: rx)
             if unsafe batch.count != 0 { unsafe forward(plane, item.pair) }
             unsafe source.completeCollected()
+            isBusy = unsafe batch.count != 0
         }
         if unsafe source.isFaulty { unsafe report(pair) }
-        guard unsafe source.needsInterrupt() else { return unsafe batch.count != 0 }
+        guard unsafe source.needsInterrupt() else { return isBusy }
         unsafe ring(&pair.pointee.sourceCall, plane)
         return true
     }
@@ -165,6 +181,7 @@ extension WorkerState {
         let rx = unsafe plane.pointee.rx
         let number = unsafe plane.pointee.number
         unsafe nm_count(&counters.pointee.frames, UInt64(batch.count))
+        unsafe nm_count(&plane.pointee.pairs[pair].frames, UInt64(batch.count))
         guard unsafe nm_load32(&plane.pointee.linkUp) != 0 else {
             rx.drop(.linkDown, unsafe batch.count)
             return
@@ -178,10 +195,7 @@ extension WorkerState {
             into: &plan
         )
         if unsafe plan.floodCount == 0 {
-            for k in unsafe 0..<plan.targetCount {
-                let target = unsafe plan.target(k)
-                if unsafe !deliver(target, pair) { rx.drop(.noDestination, target.count) }
-            }
+            unsafe forwardTargets(pair, rx)
             return
         }
         let address = unsafe nm_load64_acquire(&vale.pointee.members)
@@ -197,10 +211,18 @@ extension WorkerState {
         }
     }
 
+    /// Hands all frames of a plan without floods to their ports.
+    mutating func forwardTargets(_ pair: Int, _ rx: DirectionCounters) {
+        for k in unsafe 0..<plan.targetCount {
+            let target = unsafe plan.target(k)
+            if unsafe !deliver(target, pair) { rx.drop(.noDestination, target.count) }
+        }
+    }
+
     /// Hands frames to one port.
     ///
     /// - Returns: false if there is no such port any more.
-    private mutating func deliver(_ target: ForwardingPlan.Target, _ sourcePair: Int) -> Bool {
+    mutating func deliver(_ target: ForwardingPlan.Target, _ sourcePair: Int) -> Bool {
         let address = unsafe nm_load64_acquire(planes + Int(target.port))
         guard let plane = unsafe UnsafeMutablePointer<PortPlane>(bitPattern: UInt(address)) else {
             return false
@@ -237,7 +259,7 @@ extension WorkerState {
         return true
     }
 
-    private func ring(
+    func ring(
         _ call: UnsafeMutablePointer<UInt32>,
         _ plane: UnsafeMutablePointer<PortPlane>
     ) {
@@ -247,7 +269,7 @@ extension WorkerState {
         unsafe nm_count_shared(&plane.pointee.page.pointee.notifies, 1)
     }
 
-    private func report(_ pair: UnsafeMutablePointer<QueuePair>) {
+    func report(_ pair: UnsafeMutablePointer<QueuePair>) {
         if unsafe nm_load32(&pair.pointee.faulted) == 0 {
             unsafe nm_store32(&pair.pointee.faulted, 1)
             _ = unsafe nm_eventfd_ring(attention)
@@ -256,6 +278,7 @@ extension WorkerState {
 
     /// Asks every source for a kick and waits for the first; wakes at once if one has work after all.
     private mutating func sleep() {
+        var deadline = UInt64.max
         let address = unsafe nm_load64_acquire(&shared.pointee.list)
         if let work = unsafe UnsafePointer<WorkList>(bitPattern: UInt(address)) {
             var awake = false
@@ -263,13 +286,18 @@ extension WorkerState {
                 let item = unsafe work.pointee.items[index]
                 let pair = unsafe item.plane.pointee.pairs + item.pair
                 let source = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.source))
-                if unsafe source.arm() {
+                guard unsafe source.exists else { continue }
+                // A source that waits has frames; what can wake it is its receiver.
+                if unsafe pair.pointee.hold.isActive {
+                    if unsafe armReceiver(pair, source) { awake = true }
+                    deadline = unsafe min(deadline, pair.pointee.hold.deadline)
+                } else if unsafe source.arm() {
                     awake = true
                 }
             }
-            if !awake { unsafe wait() }
+            if !awake { unsafe wait(until: deadline) }
         } else {
-            unsafe wait()
+            unsafe wait(until: deadline)
         }
         unsafe enterTurn()
         let after = unsafe nm_load64_acquire(&shared.pointee.list)
@@ -281,12 +309,18 @@ extension WorkerState {
         }
     }
 
-    private mutating func wait() {
+    private mutating func wait(until deadline: UInt64) {
+        var milliseconds: Int32 = -1
+        if deadline != .max {
+            let now = nm_monotonic_ns()
+            if deadline <= now { return }
+            milliseconds = Int32(clamping: (deadline - now) / 1_000_000 + 1)
+        }
         unsafe nm_count(&counters.pointee.sleeps, 1)
         unsafe leave()
         var events = nm_event()
         // Kick descriptors are edge-triggered and never read; only the wake-up is.
-        if unsafe nm_epoll_wait(epoll, &events, 1, -1) > 0, events.token == 0 {
+        if unsafe nm_epoll_wait(epoll, &events, 1, milliseconds) > 0, events.token == 0 {
             _ = unsafe nm_eventfd_drain(wake)
         }
     }

@@ -16,11 +16,10 @@ import Netmap
         let shared: UnsafeMutablePointer<WorkerWords>
         let epoll: OwnedDescriptor
         let wake: OwnedDescriptor
-        fileprivate(set) var items: [(plane: UnsafeMutablePointer<PortPlane>, pair: Int)] =
-            unsafe []
+        fileprivate(set) var items: [Source] = []
         fileprivate var thread: pthread_t = 0
         /// How many sources the worker serves.
-        var sourceCount: Int { unsafe items.count }
+        var sourceCount: Int { items.count }
 
         fileprivate init(
             _ index: Int,
@@ -60,6 +59,19 @@ import Netmap
             unsafe state.deinitialize(count: 1)
             unsafe state.deallocate()
             unsafe shared.deallocate()
+        }
+    }
+
+    /// A queue from which a worker takes frames.
+    @safe struct Source {
+        let plane: UnsafeMutablePointer<PortPlane>
+        let pair: Int
+        let kick: OwnedDescriptor?
+        /// Whether an operator chose the worker, so that nobody else moves it.
+        var isPinned = false
+
+        func `is`(_ plane: UnsafeMutablePointer<PortPlane>, _ pair: Int) -> Bool {
+            unsafe self.plane == plane && self.pair == pair
         }
     }
 
@@ -160,46 +172,17 @@ import Netmap
         workers = []
     }
 
-    /// The worker that serves a source, if any does.
-    func worker(of plane: UnsafeMutablePointer<PortPlane>, _ pair: Int) -> Worker? {
-        workers.first { worker in
-            unsafe worker.items.contains { unsafe $0.plane == plane && $0.pair == pair }
-        }
-    }
-
-    /// Gives a source to the worker with the fewest, and has it woken by `kick`.
-    func serve(
-        _ plane: UnsafeMutablePointer<PortPlane>,
-        _ pair: Int,
-        kick: OwnedDescriptor?
-    ) {
-        guard let worker = workers.min(by: { $0.sourceCount < $1.sourceCount }) else { return }
-        unsafe worker.items.append((plane, pair))
-        if let kick {
-            let events = UInt32(NM_EPOLL_IN) | UInt32(bitPattern: Int32(NM_EPOLL_EDGE))
-            _ = nm_epoll_add(worker.epoll.number, kick.number, events, 1)
-        }
-        publish(worker)
-        _ = nm_eventfd_ring(worker.wake.number)
-    }
-
-    /// Takes a source back; follow it with `synchronize` before freeing anything.
-    func release(
-        _ plane: UnsafeMutablePointer<PortPlane>,
-        _ pair: Int,
-        kick: OwnedDescriptor?
-    ) {
-        guard let worker = unsafe worker(of: plane, pair) else { return }
-        if let kick { _ = nm_epoll_remove(worker.epoll.number, kick.number) }
-        unsafe worker.items.removeAll { unsafe $0.plane == plane && $0.pair == pair }
+    /// Gives a worker other sources; the old worker of each holds none of them afterwards.
+    func assign(_ items: [Source], to worker: Worker) {
+        worker.items = items
         publish(worker)
     }
 
     private func publish(_ worker: Worker) {
         let old = unsafe worker.shared.pointee.list
-        let count = unsafe worker.items.count
+        let count = worker.items.count
         let items = UnsafeMutablePointer<WorkItem>.allocate(capacity: max(1, count))
-        for unsafe(index, item) in unsafe worker.items.enumerated() {
+        for (index, item) in worker.items.enumerated() {
             unsafe (items + index).initialize(to: WorkItem(plane: item.plane, pair: item.pair))
         }
         let list = UnsafeMutablePointer<WorkList>.allocate(capacity: 1)
@@ -236,10 +219,7 @@ import Netmap
     ///
     /// Lasts one batch of each source at most.
     func synchronize() {
-        nm_fence()
-        let target = unsafe nm_load64(generation) + 1
-        unsafe nm_store64_release(generation, target)
-        nm_fence()
+        let target = beginGeneration()
         for worker in workers {
             var spins = 0
             while true {
@@ -249,5 +229,17 @@ import Netmap
                 if spins > 100 { usleep(20) } else { nm_pause() }
             }
         }
+    }
+
+    /// Begins another grace period without waiting for anybody.
+    ///
+    /// - Returns: its number.
+    @discardableResult
+    func beginGeneration() -> UInt64 {
+        nm_fence()
+        let target = unsafe nm_load64(generation) + 1
+        unsafe nm_store64_release(generation, target)
+        nm_fence()
+        return target
     }
 }

@@ -51,6 +51,41 @@ public import CNetmap
     /// Frames dropped for any reason.
     public var dropped: UInt64 { DropReason.allCases.reduce(0) { $0 + dropped($1) } }
 
+    /// Adds everything that was counted here to `other`, and begins again at zero.
+    ///
+    /// For counters that one thread has for itself, until it knows what becomes of a batch.
+    @_noLocks @inlinable public func move(to other: DirectionCounters) {
+        // SAFETY: both pages are of the same type, which consists of 64-bit words.
+        let from = unsafe UnsafeMutableRawPointer(page)
+        let into = unsafe UnsafeMutableRawPointer(other.page)
+        for word in 0..<(4 &+ Int(NM_DROP_REASONS)) {
+            let offset = word &* MemoryLayout<UInt64>.stride
+            let n = unsafe nm_load64(from + offset)
+            if n == 0 { continue }
+            unsafe nm_count(
+                (into + offset).assumingMemoryBound(to: UInt64.self),
+                n
+            )
+            unsafe nm_store64(from + offset, 0)
+        }
+    }
+
+    /// Begins again at zero.
+    @_noLocks @inlinable public func clear() {
+        for word in 0..<(4 &+ Int(NM_DROP_REASONS)) {
+            // SAFETY: as in `move`.
+            unsafe nm_store64(
+                UnsafeMutableRawPointer(page) + word &* MemoryLayout<UInt64>.stride,
+                0
+            )
+        }
+    }
+
+    /// Whether anything was dropped for `reason`.
+    @_noLocks @inlinable public func hasDropped(_ reason: DropReason) -> Bool {
+        unsafe nm_load64(dropCell(reason)) != 0
+    }
+
     @_noLocks @inlinable func dropCell(_ reason: DropReason) -> UnsafeMutablePointer<UInt64> {
         // SAFETY: `drops` is an array of NM_DROP_REASONS words inside the page.
         let offset = MemoryLayout<UInt64>.stride * (4 + reason.index)

@@ -108,6 +108,9 @@ extension RawOffload {
         }
     }
 
+    /// Leaves out the next `count` frames, which were delivered earlier.
+    public mutating func skip(_ count: Int) { next = min(self.count, next + count) }
+
     /// Makes the next complete frame.
     ///
     /// - Returns: false when there is none left.

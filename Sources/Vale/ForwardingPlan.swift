@@ -17,6 +17,9 @@ public import Netmap
     /// How many frames go to every port.
     @inlinable public var floodCount: Int { flooded }
 
+    /// Whether the plan may be thrown away and made again, so that its floods are not counted yet.
+    public var isTrial = false
+
     @usableFromInline var groups = 0
     @usableFromInline var flooded = 0
     @usableFromInline var frameCount = 0
@@ -63,7 +66,8 @@ public import Netmap
         /// Their indices in the batch, valid until the plan is next asked or filled.
         public let list: UnsafePointer<UInt16>
 
-        @inlinable init(port: UInt16, count: Int, list: UnsafePointer<UInt16>) {
+        /// Names frames; `list` must hold `count` indices below the batch's count.
+        @inlinable public init(port: UInt16, count: Int, list: UnsafePointer<UInt16>) {
             self.port = port
             self.count = count
             unsafe self.list = unsafe list

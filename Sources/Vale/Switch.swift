@@ -44,6 +44,11 @@ public import Netmap
     /// Frames that went to every port because their destination was a group or unknown.
     public var floods: UInt64 { unsafe nm_load64(statistics) }
 
+    /// Adds to `floods` what a trial left out.
+    @_noLocks @inlinable public func add(floods: Int) {
+        unsafe nm_count_shared(statistics, UInt64(truncatingIfNeeded: floods))
+    }
+
     /// Learns the batch's sources and decides where each of its frames goes.
     ///
     /// Frames that go nowhere are counted in `counters` with their reason: shorter than an Ethernet
@@ -124,7 +129,7 @@ public import Netmap
         }
         plan.frameCount = count
         plan.flooded = floodCount
-        if floodCount != 0 { unsafe nm_count_shared(statistics, UInt64(floodCount)) }
+        if floodCount != 0, !plan.isTrial { add(floods: floodCount) }
         if multicast != 0 { counters.count(packets: 0, bytes: 0, multicast: multicast) }
     }
 

@@ -58,13 +58,17 @@ public import CNetmap
 
     @_noLocks @inlinable
     public mutating func availability(_ position: RingPosition) -> Int {
+        hasEntry(position) ? 1 : 0
+    }
+
+    @_noLocks @inlinable
+    public func hasEntry(_ position: RingPosition) -> Bool {
         let slot = Int(position & 0xffff)
         // SAFETY: a position's slot is below `size`.
         let word = unsafe nm_load64_acquire(ring + slot &* NM_VRING_DESC_SIZE + 8)
         // Available: AVAIL (bit 7 of the flags) equals the wrap counter and USED (bit 15) does not.
         let available = (word &>> 55) & 1
-        let used = (word &>> 63) & 1
-        return available == UInt64(position &>> 16) && used != available ? 1 : 0
+        return available == UInt64(position &>> 16) && (word &>> 63) & 1 != available
     }
 
     @_noLocks @inlinable
@@ -149,10 +153,7 @@ public import CNetmap
         let event = position & 0x7fff | (position &>> 16) &<< 15
         unsafe nm_store32(deviceEvent, eventIndex ? event | 2 &<< 16 : 0)
         nm_fence()
-        let slot = Int(position & 0xffff)
-        let word = unsafe nm_load64_acquire(ring + slot &* NM_VRING_DESC_SIZE + 8)
-        let available = (word &>> 55) & 1
-        return available == UInt64(position &>> 16) && (word &>> 63) & 1 != available
+        return hasEntry(position)
     }
 
     @_noLocks @inlinable

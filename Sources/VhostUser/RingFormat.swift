@@ -69,6 +69,9 @@ public protocol RingFormat: ~Copyable {
     ///
     /// - Returns: whether there is one already.
     func arm(_ position: RingPosition) -> Bool
+    /// Whether the guest has made an entry available at `position`, as far as can be seen without
+    /// taking it.
+    func hasEntry(_ position: RingPosition) -> Bool
     /// Says that kicks are not needed.
     func disarm()
     /// What `GET_VRING_BASE` answers for a ring stopped at `position`.

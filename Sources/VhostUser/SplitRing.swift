@@ -142,7 +142,14 @@ public import CNetmap
             unsafe nm_store16(used + NM_VRING_USED_FLAGS, 0)
         }
         nm_fence()
-        return unsafe nm_load16_acquire(available + NM_VRING_AVAIL_IDX) != index
+        return hasEntry(position)
+    }
+
+    @_noLocks @inlinable
+    public func hasEntry(_ position: RingPosition) -> Bool {
+        // SAFETY: a fixed offset in the available ring.
+        unsafe nm_load16_acquire(available + NM_VRING_AVAIL_IDX)
+            != UInt16(truncatingIfNeeded: position)
     }
 
     @_noLocks @inlinable

@@ -105,6 +105,7 @@ extension Virtqueue where Format: ~Copyable {
         let available = isFaulty ? 0 : ring.availability(position)
         guard available > 0 else {
             if available < 0 { fail(.availableIndex) }
+            missing = position
             counters.drop(.ringFull)
             return false
         }
@@ -158,6 +159,7 @@ extension Virtqueue where Format: ~Copyable {
             let available = ring.availability(at)
             guard available > 0 else {
                 if available < 0 { fail(.availableIndex) }
+                missing = at
                 counters.drop(.ringFull)
                 return false
             }

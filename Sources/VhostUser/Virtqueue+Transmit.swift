@@ -3,6 +3,19 @@
 public import CNetmap
 public import Netmap
 
+/// How much of a worker one visit to one queue may take, counted in bytes that could be copied
+/// in that time.
+public enum VisitBudget {
+    /// After so much a visit ends though more frames would fit: 64 frames of full size.
+    @inlinable static var work: Int { @_noLocks get { 98_304 } }
+    /// For each descriptor of a chain.
+    @inlinable static var descriptorWork: Int { @_noLocks get { 64 } }
+    /// For a chain without a frame, which can be as long as the ring.
+    @inlinable static var vainWork: Int { @_noLocks get { 16_384 } }
+    /// A frame in one buffer of up to so many bytes is not added up: 64 of them are little work.
+    @inlinable static var largeLength: Int { @_noLocks get { 2048 } }
+}
+
 extension Virtqueue where Format: ~Copyable {
     /// Appends the guest's next frames to `batch`, in place in its memory.
     ///
@@ -12,9 +25,15 @@ extension Virtqueue where Format: ~Copyable {
     /// - Parameters:
     ///   - batch: where to append.
     ///   - counters: those of the direction from the guest.
+    ///   - limit: the most chains to take, at most `FrameBatch.frameCapacity`.
     @inlinable
-    public mutating func collect(into batch: inout FrameBatch, counters: DirectionCounters) {
+    public mutating func collect(
+        into batch: inout FrameBatch,
+        counters: DirectionCounters,
+        limit: Int = FrameBatch.frameCapacity
+    ) {
         collectedCount = 0
+        withoutFrame = 0
         if isFaulty { return }
         let headerLength = self.headerLength
         let frames = unsafe batch.frames
@@ -23,7 +42,8 @@ extension Virtqueue where Format: ~Copyable {
         var bytes = 0
         let first = batch.count
         var offloaded = 0
-        while taken < FrameBatch.frameCapacity && batch.hasRoom {
+        var work = 0
+        while taken < limit && work <= VisitBudget.work && batch.hasRoom {
             let available = ring.availability(at)
             guard available > 0 else {
                 if available < 0 { fail(.availableIndex) }
@@ -39,9 +59,10 @@ extension Virtqueue where Format: ~Copyable {
             let index = batch.count
             var used = 1
             var id = Format.identifier(head: head, lastTag: Format.tag(descriptor))
-            // One readable descriptor with header and frame: what drivers do with linear frames.
+            // One readable descriptor with header and frame: what drivers do with linear frames. A
+            // large one takes the longer way, where the work of a visit is added up.
             if Format.flags(descriptor) & 7 == 0, length >= headerLength &+ 14,
-                length <= headerLength &+ FrameBatch.maximumFrameLength,
+                length <= VisitBudget.largeLength,
                 let host = unsafe translate(descriptor.address, length)
             {
                 // SAFETY: `length` bytes at `host` are the guest's.
@@ -59,12 +80,22 @@ extension Virtqueue where Format: ~Copyable {
                     batch.count = index &+ 1
                 }
             } else {
+                let before = batch.extraSegments
                 let chain = collectChain(at, into: &batch, counters, &offloaded)
                 guard chain.isValid else { break }
                 used = chain.descriptors
                 id = chain.id
+                // A guest gets as much of a worker as its neighbours, whatever its frames are made of.
+                work =
+                    work &+ VisitBudget.descriptorWork &* (batch.extraSegments &- before)
+                    &+ (batch.count == index
+                        ? VisitBudget.vainWork : Int(unsafe frames[index].length))
             }
-            if batch.count != index { bytes = bytes &+ Int(unsafe frames[index].length) }
+            if batch.count != index {
+                bytes = bytes &+ Int(unsafe frames[index].length)
+            } else {
+                withoutFrame |= 1 &<< UInt64(taken)
+            }
             // SAFETY: `taken` is below the capacity.
             unsafe collected[taken] = UInt32(id) | UInt32(truncatingIfNeeded: used) &<< 16
             at = ring.advance(at, by: used)
@@ -85,7 +116,7 @@ extension Virtqueue where Format: ~Copyable {
             ring.setUsed(position, id: UInt16(truncatingIfNeeded: word), length: 0)
             position = ring.advance(position, by: Int(word &>> 16))
         }
-        collectedCount = 0
+        forgetCollected()
         publishRing()
     }
 

@@ -103,6 +103,10 @@ public typealias PackedQueue = Virtqueue<PackedRing>
     /// Chains of the batch that `collect` made last: id in the low half, descriptors in the high.
     @usableFromInline let collected: UnsafeMutablePointer<UInt32>
     @usableFromInline var collectedCount = 0
+    /// Which chains of the collected batch have no frame in it, a bit each.
+    @usableFromInline var withoutFrame: UInt64 = 0
+    /// The first entry that was missing when a frame last had no room.
+    @usableFromInline var missing: RingPosition
     @usableFromInline var faultCode: UInt8 = 0
     @usableFromInline var lastRegion = 0
     @usableFromInline let dirty: DirtyPages?
@@ -113,6 +117,7 @@ public typealias PackedQueue = Virtqueue<PackedRing>
         dirty = unsafe setup.dirty
         position = ring.start
         published = ring.start
+        missing = ring.start
         unsafe regions = unsafe setup.memory.table
         regionCount = unsafe setup.memory.regions.count
         let features = unsafe setup.features
@@ -130,6 +135,9 @@ public typealias PackedQueue = Virtqueue<PackedRing>
 
     /// Whether the queue has stopped itself.
     @inlinable public var isFaulty: Bool { faultCode != 0 }
+
+    /// Where the next entry is taken.
+    @inlinable public var place: RingPosition { position }
 
     /// What `GET_VRING_BASE` answers.
     public var base: UInt32 { ring.base(position) }

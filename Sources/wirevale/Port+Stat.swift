@@ -25,11 +25,15 @@ extension Port {
 
         private static func text(_ port: JSONValue) -> String {
             var lines = ["\(port.text("ifname")) (\(port.text("id"))): \(port.text("operstate"))"]
-            if !port.portNote.isEmpty { lines.append("  reason    \(port.portNote)") }
+            if !port.portNote.isEmpty, port.portNote != "lossless" {
+                lines.append("  reason    \(port.portNote)")
+            }
             lines.append(
                 "  type      \(port.text("type")), queues \(port.text("queues")), "
                     + "mtu \(port.text("mtu"))"
                     + (port["ephemeral"] == true ? ", goes with its owner" : "")
+                    + (port["lossless"] == true
+                        ? ", lossless (timeout \(port.text("lossless-timeout")) ms)" : "")
             )
             if let socket = port["socket"]?.stringValue {
                 let who = port["role"] == "client" ? "the guest listens" : "the engine listens"

@@ -60,6 +60,7 @@ struct Port: ParsableCommand {
                   wirevale port add vale0:vm1               prints the socket to give to QEMU
                   wirevale port add vale0:vm1 --listen /run/user/1000/vm1.sock
                   wirevale port add vale0:vm1 --connect /run/user/1000/vm1.sock
+                  wirevale port add vale0:db --lossless     senders wait, nothing is lost
                 """
         )
 
@@ -73,6 +74,15 @@ struct Port: ParsableCommand {
         var listen: String?
         @Option(help: ArgumentHelp("Connect to this path, again and again.", valueName: "path"))
         var connect: String?
+        @Flag(help: "Have senders wait while the port is full, instead of losing their frames.")
+        var lossless = false
+        @Option(
+            help: ArgumentHelp(
+                "How long they wait for a guest that takes nothing; 0: for ever. Default 1000.",
+                valueName: "ms"
+            )
+        )
+        var losslessTimeout: Int?
         @Flag(help: "Succeed when there is such a port already.")
         var mayExist = false
         @OptionGroup var output: OutputOptions
@@ -92,6 +102,8 @@ struct Port: ParsableCommand {
                 "type": "netmap", "id": .string(id ?? port.identifier),
                 "ifname": .string(port.description), "queues": .integer(queues),
             ]
+            if lossless { arguments["lossless"] = true }
+            arguments["lossless-timeout"] = losslessTimeout.map { .integer($0) }
             let chardev = try chardev(port)
             if let chardev {
                 arguments["type"] = "vhost-user"
@@ -206,7 +218,9 @@ extension JSONValue {
     var portNote: String {
         if let reason = self["reason"]?.stringValue { return reason }
         if self["link"] == false { return "link off" }
-        if self["operstate"] == "UP" { return "" }
+        if self["stalled"] == true { return "lossless, but its guest takes nothing" }
+        if let other = self["waits-for"]?.stringValue { return "waits for \(other)" }
+        if self["operstate"] == "UP" { return self["lossless"] == true ? "lossless" : "" }
         return self["connected"] == true ? "the guest's driver is not running" : "nobody connected"
     }
 

@@ -21,6 +21,7 @@ struct Wirevale: ParsableCommand {
               See what this machine can do:                 wirevale doctor
               Ports, counters, reasons of drops:            wirevale port list
               Which address is behind which port:           wirevale fdb
+              Which thread serves which queue:              wirevale worker
 
             The engine is started when a command needs it. Each runtime directory
             has an engine of its own: --runtime-dir DIR, or WIREVALE_RUNTIME_DIR in
@@ -32,7 +33,7 @@ struct Wirevale: ParsableCommand {
         version: EngineVersionText.text,
         subcommands: [
             Serve.self, Qemu.self, QemuArgs.self, Port.self, SwitchCommand.self, Fdb.self,
-            Monitor.self, Doctor.self, Demo.self, Launch.self,
+            WorkerCommand.self, Monitor.self, Doctor.self, Demo.self, Launch.self,
         ]
     )
 

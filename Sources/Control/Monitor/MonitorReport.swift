@@ -39,6 +39,8 @@ public enum MonitorReport {
         if let queues = port["queues"]?.integerValue, queues > 1 {
             parts.append("queues=\(queues)")
         }
+        if port["lossless"]?.boolValue == true { parts.append("lossless=on") }
+        if let other = port["waits-for"]?.stringValue { parts.append("waits-for=\(other)") }
         if let socket = port["socket"]?.stringValue {
             parts.append("socket=\(socket)")
             parts.append("role=\(text(port, "role"))")
@@ -57,7 +59,11 @@ public enum MonitorReport {
         let names = ["tid", "ports", "turns", "frames", "sleeps", "cpu-time"]
         let values = names.map { "\($0)=\(worker[$0]?.description ?? "?")" }
         let cpu = worker["cpu"]?.integerValue.map { "cpu=\($0)," } ?? ""
+        let queues = (worker["queues"]?.arrayValue ?? []).map {
+            " \\ \(text($0, "ifname"))/\(text($0, "queue")): frames=\(text($0, "frames"))\n"
+        }
         return "worker \(text(worker, "id")): \(cpu)\(values.joined(separator: ","))\n"
+            + queues.joined()
     }
 
     private static func text(_ value: JSONValue, _ key: String) -> String {

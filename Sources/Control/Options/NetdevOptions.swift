@@ -26,6 +26,7 @@ public enum NetdevOptions: Sendable, Hashable {
             throw .expects("queues", "a number from 1 to \(Self.maximumQueues), not \(queues)")
         }
         let isEphemeral = arguments["ephemeral"]?.boolValue ?? false
+        let lossless = try LosslessOptions(arguments)
         if let chardev = arguments["chardev"]?.stringValue {
             self = .vhostUser(
                 VhostUserOptions(
@@ -33,14 +34,21 @@ public enum NetdevOptions: Sendable, Hashable {
                     port: port,
                     chardev: chardev,
                     queues: queues,
-                    isEphemeral: isEphemeral
+                    isEphemeral: isEphemeral,
+                    lossless: lossless
                 )
             )
             return
         }
         try Self.check(devname: arguments["devname"]?.stringValue, fileExists)
         self = .netmap(
-            NetmapOptions(id: id, port: port, queues: queues, isEphemeral: isEphemeral)
+            NetmapOptions(
+                id: id,
+                port: port,
+                queues: queues,
+                isEphemeral: isEphemeral,
+                lossless: lossless
+            )
         )
     }
 
@@ -97,6 +105,14 @@ public enum NetdevOptions: Sendable, Hashable {
         }
     }
 
+    /// How the port makes its senders wait, if it does.
+    public var lossless: LosslessOptions? {
+        switch self {
+        case .netmap(let options): options.lossless
+        case .vhostUser(let options): options.lossless
+        }
+    }
+
     /// The name of the type, as `netdev_add` has it.
     public var type: String {
         switch self {
@@ -113,6 +129,7 @@ public enum NetdevOptions: Sendable, Hashable {
         if case .vhostUser(let options) = self { object["chardev"] = .string(options.chardev) }
         if queues != 1 { object["queues"] = .integer(queues) }
         if isEphemeral { object["ephemeral"] = true }
+        lossless?.add(to: &object)
         return object
     }
 
@@ -173,12 +190,22 @@ public struct NetmapOptions: Sendable, Hashable {
     /// Whether the port goes with the control connection that made it.
     public let isEphemeral: Bool
 
+    /// How the port makes its senders wait, if it does.
+    public let lossless: LosslessOptions?
+
     /// Makes options that are known to be good.
-    public init(id: String, port: ValePortName, queues: Int = 1, isEphemeral: Bool = false) {
+    public init(
+        id: String,
+        port: ValePortName,
+        queues: Int = 1,
+        isEphemeral: Bool = false,
+        lossless: LosslessOptions? = nil
+    ) {
         self.id = id
         self.port = port
         self.queues = queues
         self.isEphemeral = isEphemeral
+        self.lossless = lossless
     }
 }
 
@@ -194,4 +221,6 @@ public struct VhostUserOptions: Sendable, Hashable {
     public let queues: Int
     /// Whether the port goes with the control connection that made it.
     public let isEphemeral: Bool
+    /// How the port makes its senders wait, if it does.
+    public let lossless: LosslessOptions?
 }

@@ -35,6 +35,10 @@ extension Schema {
                 .required("mtu", .integer),
                 .required("queues", .integer),
                 .required("ephemeral", .boolean),
+                .required("lossless", .boolean, "whether senders wait while the port is full"),
+                .optional("lossless-timeout", .integer, "milliseconds; 0: for ever"),
+                .optional("stalled", .boolean, "lossless, but takes nothing, so it loses frames"),
+                .optional("waits-for", .string, "the full lossless port that its frames wait for"),
                 .required("features", .array(of: .string), "what the peer negotiated"),
                 .optional("reason", .string, "why the port is down"),
                 .required("stats64", .named("PortStats")),
@@ -106,6 +110,15 @@ extension Schema {
                 .required("tid", .integer), .required("ports", .integer),
                 .required("turns", .integer), .required("frames", .integer),
                 .required("sleeps", .integer), .required("cpu-time", .number, "seconds"),
+                .required("queues", .array(of: .named("WorkerQueue")), "what it serves"),
+            ]
+        ),
+        ObjectType(
+            "WorkerQueue",
+            [
+                .required("ifname", .string), .required("queue", .integer),
+                .required("frames", .integer, "that came from the queue"),
+                .required("pinned", .boolean, "whether worker-move put it there to stay"),
             ]
         ),
     ]

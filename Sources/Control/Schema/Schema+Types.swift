@@ -20,7 +20,7 @@ extension Schema {
             [
                 .required("ifname", .string, "VALE port, switch:port, such as vale0:vm1"),
                 .optional("devname", .string, "netmap device; only the default /dev/netmap"),
-                queues, ephemeral,
+                queues, ephemeral, lossless, losslessTimeout,
             ]
         ),
         ObjectType(
@@ -29,7 +29,7 @@ extension Schema {
                 .required("chardev", .string, "id of a socket made by chardev-add"),
                 .required("ifname", .string, "VALE port, switch:port, such as vale0:vm1"),
                 .optional("vhostforce", .boolean, "accepted and without effect, as in QEMU"),
-                queues, ephemeral,
+                queues, ephemeral, lossless, losslessTimeout,
             ]
         ),
         ObjectType(
@@ -72,6 +72,17 @@ extension Schema {
         "ephemeral",
         .boolean,
         "remove the port when this control connection ends"
+    )
+
+    private static let lossless = Member.optional(
+        "lossless",
+        .boolean,
+        "senders wait while the port is full instead of losing frames"
+    )
+    private static let losslessTimeout = Member.optional(
+        "lossless-timeout",
+        .integer,
+        "milliseconds until a receiver that takes nothing loses frames; 0: never; default 1000"
     )
 
     static let argumentTypes: [ObjectType] = [
@@ -130,6 +141,15 @@ extension Schema {
             [
                 .required("switch", .string, "the switch, such as vale0"),
                 .optional("ifname", .string, "only what was learned on this port"),
+            ]
+        ),
+        ObjectType(
+            "worker-move-arg",
+            [
+                .required("name", .string, "id of the port, or its ifname"),
+                .optional("queue", .integer, "only this queue pair"),
+                .required("worker", .integer, "the worker that serves it from now on"),
+                .optional("pinned", .boolean, "keep it there when ports come and go (default)"),
             ]
         ),
     ]

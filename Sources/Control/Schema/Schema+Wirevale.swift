@@ -132,6 +132,13 @@ extension Schema {
             arguments: nil,
             returns: .array(of: .named("WorkerInfo"))
         ),
+        Command(
+            name: "worker-move",
+            summary:
+                "Have another thread serve a port's queues, without losing or reordering frames",
+            arguments: "worker-move-arg",
+            returns: nil
+        ),
     ]
 
     private static let allEvents: [Event] = [

@@ -1,0 +1,70 @@
+// What a lossless port asks of its queues, in either format.
+
+import Netmap
+import VhostUser
+
+extension GuestQueue {
+    // SAFETY (whole extension): as in GuestQueue.swift.
+
+    /// Where the next entry is taken.
+    var place: RingPosition {
+        unsafe split?.pointee.place ?? packed?.pointee.place ?? 0
+    }
+
+    var shortage: Shortage {
+        unsafe split?.pointee.shortage ?? packed?.pointee.shortage ?? Shortage()
+    }
+
+    func hasNews(since shortage: Shortage) -> Bool {
+        if let queue = unsafe split { return unsafe queue.pointee.hasNews(since: shortage) }
+        if let queue = unsafe packed { return unsafe queue.pointee.hasNews(since: shortage) }
+        return true
+    }
+
+    func hasGrown(since shortage: Shortage) -> Bool {
+        if let queue = unsafe split { return unsafe queue.pointee.hasGrown(since: shortage) }
+        if let queue = unsafe packed { return unsafe queue.pointee.hasGrown(since: shortage) }
+        return true
+    }
+
+    func armForRoom(since shortage: Shortage) -> Bool {
+        if let queue = unsafe split { return unsafe queue.pointee.armForRoom(since: shortage) }
+        if let queue = unsafe packed { return unsafe queue.pointee.armForRoom(since: shortage) }
+        return true
+    }
+
+    /// See `Virtqueue.deliverWhileRoom`.
+    func deliverWhileRoom(
+        _ batch: borrowing FrameBatch,
+        _ list: UnsafePointer<UInt16>,
+        _ count: Int,
+        segments: inout Int,
+        counters: DirectionCounters,
+        trial: DirectionCounters,
+        scratch: inout DeliveryScratch,
+        finisher: inout OffloadFinisher
+    ) -> Int {
+        if let queue = unsafe split {
+            return unsafe queue.pointee.deliverWhileRoom(
+                batch, list, count, segments: &segments, counters: counters, trial: trial,
+                scratch: &scratch, finisher: &finisher)
+        }
+        if let queue = unsafe packed {
+            return unsafe queue.pointee.deliverWhileRoom(
+                batch, list, count, segments: &segments, counters: counters, trial: trial,
+                scratch: &scratch, finisher: &finisher)
+        }
+        return count
+    }
+
+    /// How many chains of the collected batch come before its frame `index`.
+    func chains(before index: Int) -> Int {
+        unsafe split?.pointee.chains(before: index) ?? packed?.pointee.chains(before: index) ?? 0
+    }
+
+    /// Leaves the collected chains where they are, to be collected again.
+    func forgetCollected() {
+        unsafe split?.pointee.forgetCollected()
+        unsafe packed?.pointee.forgetCollected()
+    }
+}

@@ -1,0 +1,51 @@
+// What operators are told about lossless ports.
+
+import CNetmap
+import Control
+import Logging
+import Netmap
+
+extension VhostUserPort {
+    /// Says which receive queues have lost the right to keep their senders waiting.
+    func noteStalls() {
+        guard let lossless = options.lossless else { return }
+        for index in 0..<max(1, queuePairs) {
+            let pair = unsafe plane.pointee.pairs + index
+            guard unsafe nm_load32(&pair.pointee.stall.unsaid) != 0 else { continue }
+            unsafe nm_store32(&pair.pointee.stall.unsaid, 0)
+            logger.warning(
+                "lossless, but its guest took nothing for \(lossless.timeout) ms: it loses frames until it does",
+                metadata: ["queue": "\(index)"]
+            )
+        }
+    }
+
+    /// Whether a receive queue has lost that right and not won it back.
+    var isStalled: Bool {
+        (0..<max(1, queuePairs)).contains { index in
+            unsafe nm_load32(&plane.pointee.pairs[index].stall.isOver) != 0
+        }
+    }
+
+    /// The number of a port that frames from this one wait for.
+    var waitsFor: UInt16? {
+        for index in 0..<max(1, queuePairs) {
+            let number = unsafe nm_load16(&plane.pointee.pairs[index].hold.port)
+            if number != 0 { return number }
+        }
+        return nil
+    }
+}
+
+extension Engine {
+    /// The members of `query-ports` that are about waiting.
+    func describeLossless(_ port: VhostUserPort, _ object: inout JSONObject) {
+        if let lossless = port.options.lossless {
+            object["lossless-timeout"] = .integer(lossless.timeout)
+            if port.isStalled { object["stalled"] = true }
+        }
+        if let number = port.waitsFor, let other = ports[number] {
+            object["waits-for"] = .string("\(other.options.port)")
+        }
+    }
+}

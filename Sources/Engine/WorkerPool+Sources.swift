@@ -1,0 +1,110 @@
+// Which worker serves which queue. A queue is served by one worker at a time, and another gets it
+// only when the first has begun a turn without it: so frames of one queue never overtake each other.
+
+import CNetmap
+import Netmap
+
+extension WorkerPool {
+    /// The worker that serves a source, if any does.
+    func worker(of plane: UnsafeMutablePointer<PortPlane>, _ pair: Int) -> Worker? {
+        workers.first { worker in worker.items.contains { unsafe $0.is(plane, pair) } }
+    }
+
+    /// Gives a source to the worker with the fewest, and has it woken by `kick`.
+    func serve(
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ pair: Int,
+        kick: OwnedDescriptor?
+    ) {
+        guard let worker = workers.min(by: { $0.sourceCount < $1.sourceCount }) else { return }
+        take(unsafe Source(plane: plane, pair: pair, kick: kick), worker)
+    }
+
+    /// Takes a source back; follow it with `synchronize` before freeing anything.
+    func release(
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ pair: Int,
+        kick: OwnedDescriptor?
+    ) {
+        guard let worker = unsafe worker(of: plane, pair) else { return }
+        _ = unsafe drop(plane, pair, worker)
+        even()
+    }
+
+    /// Moves a source to another worker while frames pass.
+    ///
+    /// - Parameters:
+    ///   - plane: the source's port.
+    ///   - pair: its queue pair.
+    ///   - worker: where to.
+    ///   - isPinned: whether it stays there when ports come and go.
+    /// - Returns: whether there is such a source.
+    @discardableResult
+    func move(
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ pair: Int,
+        to worker: Worker,
+        isPinned: Bool
+    ) -> Bool {
+        guard let old = unsafe self.worker(of: plane, pair) else { return false }
+        guard var source = unsafe drop(plane, pair, old) else { return false }
+        source.isPinned = isPinned
+        take(source, worker)
+        return true
+    }
+
+    /// Takes sources from workers that have two or more of them more than others.
+    private func even() {
+        while let rich = workers.max(by: { $0.sourceCount < $1.sourceCount }),
+            let poor = workers.min(by: { $0.sourceCount < $1.sourceCount }),
+            rich.sourceCount - poor.sourceCount > 1,
+            let source = rich.items.last(where: { !$0.isPinned })
+        {
+            unsafe move(source.plane, source.pair, to: poor, isPinned: false)
+        }
+    }
+
+    private func take(_ source: Source, _ worker: Worker) {
+        if let kick = source.kick {
+            let events = UInt32(NM_EPOLL_IN) | UInt32(bitPattern: Int32(NM_EPOLL_EDGE))
+            _ = nm_epoll_add(worker.epoll.number, kick.number, events, 1)
+        }
+        assign(worker.items + [source], to: worker)
+        _ = nm_eventfd_ring(worker.wake.number)
+    }
+
+    /// The source, which nobody serves any more.
+    private func drop(
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ pair: Int,
+        _ worker: Worker
+    ) -> Source? {
+        guard let source = worker.items.first(where: { unsafe $0.is(plane, pair) }) else {
+            return nil
+        }
+        if let kick = source.kick { _ = nm_epoll_remove(worker.epoll.number, kick.number) }
+        assign(worker.items.filter { unsafe !$0.is(plane, pair) }, to: worker)
+        return source
+    }
+
+    // MARK: Receivers that are waited for
+
+    /// Has a receive queue's kick wake every worker, any of which may have to wait for its buffers.
+    func watch(_ kick: OwnedDescriptor?) {
+        guard let kick else { return }
+        let events = UInt32(NM_EPOLL_IN) | UInt32(bitPattern: Int32(NM_EPOLL_EDGE))
+        for worker in workers { _ = nm_epoll_add(worker.epoll.number, kick.number, events, 1) }
+    }
+
+    /// Ends `watch`.
+    func unwatch(_ kick: OwnedDescriptor?) {
+        guard let kick else { return }
+        for worker in workers { _ = nm_epoll_remove(worker.epoll.number, kick.number) }
+    }
+
+    /// Has every worker try again what it waits for: ports, links or rings have changed.
+    func recall() {
+        beginGeneration()
+        for worker in workers { _ = nm_eventfd_ring(worker.wake.number) }
+    }
+}
