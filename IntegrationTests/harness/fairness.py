@@ -2,8 +2,8 @@
 
 Two neighbours bounce a few frames between each other (one burst in flight: what they count is latency), or one
 sends to the other as fast as it can. Beside them a third floods, or polls without sending, so that in both cases
-the same programs want the processors. A worker visits every queue once a turn, so its processor time a turn is
-what anybody waits for the others, however busy the machine is.
+the same programs want the processors. With fewer processors than programs
+the figures say as much about the kernel's scheduler; `virtqueue-bench --visits` has what a visit costs.
 """
 
 import time
@@ -40,10 +40,6 @@ class Street:
         # Nobody reads there: what arrives is copied until its ring is full, then dropped.
         self.sink.process.forward("rxonly")
 
-    def turns(self):
-        worker = self.engine.execute("query-workers")[0]
-        return worker["turns"], worker["cpu-time"]
-
     def measure(self, flood, seconds):
         """One flood, with the neighbours bouncing and then sending; a dict of figures."""
         figures = {}
@@ -65,10 +61,7 @@ class Street:
         self.two.process.forward("rxonly")
         self.one.process.forward("txonly")
         time.sleep(0.1)
-        before = self.turns()
         figures["frames"] = self.two.rate(seconds)
-        after = self.turns()
-        figures["turn"] = (after[1] - before[1]) / max(1, after[0] - before[0])
         self.one.process.halt()
         self.two.process.halt()
         figures["flood"] = (self.flooder.sent() - flooded) / (time.monotonic() - began)
@@ -78,7 +71,6 @@ class Street:
 
 def table(rows):
     """Lines for people."""
-    yield f"{'the flooder sends':<22}{'its frames/s':>14}{'neighbour frames/s':>20}{'round trips/s':>15}{'worker turn us':>16}"
+    yield f"{'the flooder sends':<22}{'its frames/s':>14}{'neighbour frames/s':>20}{'round trips/s':>15}"
     for name, row in rows.items():
-        yield (f"{name:<22}{row['flood']:>14,.0f}{row['frames']:>20,.0f}{row['round trips']:>15,.0f}"
-               f"{1e6 * row['turn']:>16.2f}")
+        yield (f"{name:<22}{row['flood']:>14,.0f}{row['frames']:>20,.0f}{row['round trips']:>15,.0f}")
