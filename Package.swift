@@ -89,7 +89,7 @@ let package = Package(
         .testTarget(
             name: "EngineTests",
             dependencies: [
-                "CNetmap", "Control", "Engine", "Netmap", "VhostUser", "Wire",
+                "CNetmap", "Control", "Engine", "Netmap", "Vale", "VhostUser", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings

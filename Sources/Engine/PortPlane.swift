@@ -49,8 +49,12 @@ import VhostUser
     /// Address of the port numbers to flood to: a count, then the numbers.
     var members: UInt64
 
-    init(ageing: UInt32) {
-        unsafe vale = Switch(ageing: ageing)
+    init(ageing: UInt32, storage: ForwardingTable.Storage?) {
+        if let storage = unsafe storage {
+            unsafe vale = unsafe Switch(ageing: ageing, storage: storage)
+        } else {
+            unsafe vale = Switch(ageing: ageing)
+        }
         unsafe members = PortList.make([])
     }
 

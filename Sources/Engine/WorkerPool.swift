@@ -220,6 +220,11 @@ import Netmap
         unsafe list.deallocate()
     }
 
+    /// Has every worker look at its sources again.
+    func wake() {
+        for worker in workers { _ = nm_eventfd_ring(worker.wake.number) }
+    }
+
     /// Sends a frame from the control thread as if `plane`'s port had.
     func inject(_ bytes: [UInt8], from plane: UnsafeMutablePointer<PortPlane>) {
         var bytes = bytes

@@ -60,6 +60,11 @@ struct Port: ParsableCommand {
                   wirevale port add vale0:vm1               prints the socket to give to QEMU
                   wirevale port add vale0:vm1 --listen /run/user/1000/vm1.sock
                   wirevale port add vale0:vm1 --connect /run/user/1000/vm1.sock
+                  wirevale port add vale1:vm1 --guest vale0:vm1
+                                                            plugs a NIC into a running guest
+
+                A guest of 'wirevale qemu' is called what its -name says, else like its first
+                port; the engine's query-guests lists them. 'wirevale port del' unplugs the NIC.
                 """
         )
 
@@ -73,6 +78,12 @@ struct Port: ParsableCommand {
         var listen: String?
         @Option(help: ArgumentHelp("Connect to this path, again and again.", valueName: "path"))
         var connect: String?
+        @Option(help: ArgumentHelp("Plug a NIC into this running guest.", valueName: "name"))
+        var guest: String?
+        @Option(help: "The address of the guest's NIC; made of the port's name if left out.")
+        var mac: String?
+        @Option(help: "The bus for the guest's NIC; a free one if left out.")
+        var bus: String?
         @Flag(help: "Succeed when there is such a port already.")
         var mayExist = false
         @OptionGroup var output: OutputOptions
@@ -81,6 +92,12 @@ struct Port: ParsableCommand {
         func validate() throws {
             if listen != nil, connect != nil {
                 throw ValidationError("--listen and --connect exclude each other")
+            }
+            if guest != nil, listen ?? connect != nil {
+                throw ValidationError("with --guest, the engine chooses the socket")
+            }
+            if guest == nil, mac ?? bus != nil {
+                throw ValidationError("--mac and --bus are for --guest")
             }
         }
 
@@ -92,6 +109,9 @@ struct Port: ParsableCommand {
                 "type": "netmap", "id": .string(id ?? port.identifier),
                 "ifname": .string(port.description), "queues": .integer(queues),
             ]
+            for (name, value) in [("guest", guest), ("mac", mac), ("bus", bus)] {
+                if let value { arguments[name] = .string(value) }
+            }
             let chardev = try chardev(port)
             if let chardev {
                 arguments["type"] = "vhost-user"
@@ -105,7 +125,7 @@ struct Port: ParsableCommand {
             do {
                 if let chardev { _ = try client.execute("chardev-add", chardev.arguments) }
                 do {
-                    _ = try client.execute("netdev_add", arguments)
+                    _ = try client.execute("netdev_add", arguments, timeout: Self.guestTimeout)
                 } catch {
                     // A socket without its port would be in the way of the next attempt.
                     if let chardev {
@@ -120,6 +140,9 @@ struct Port: ParsableCommand {
             show(made)
         }
 
+        /// A guest that has to be asked may take its time; the engine gives up before this.
+        static let guestTimeout = Duration.seconds(120)
+
         private func chardev(_ port: ValePortName) throws -> ChardevOptions? {
             guard let path = listen ?? connect else { return nil }
             let text = "socket,id=\(port.identifier),path=\(KeyValueText.escape(path))"
@@ -131,7 +154,9 @@ struct Port: ParsableCommand {
         }
 
         private func show(_ port: JSONValue) {
-            print(output.json ? port.prettyDescription : port.text("socket"))
+            // With a guest there is nobody to tell the socket to.
+            let text = guest == nil ? port.text("socket") : port.text("ifname")
+            print(output.json ? port.prettyDescription : text)
         }
     }
 
@@ -153,7 +178,11 @@ struct Port: ParsableCommand {
                     if ifExists { continue }
                     throw Failure(.noInput, "there is no port '\(name)'")
                 }
-                _ = try client.execute("netdev_del", ["id": port["id"] ?? .string(name)])
+                _ = try client.execute(
+                    "netdev_del",
+                    ["id": port["id"] ?? .string(name)],
+                    timeout: Add.guestTimeout
+                )
                 // The socket that `port add` made goes too; one that others made or use stays.
                 if port["type"] == "vhost-user",
                     let identifier = try? ValePortName(port.text("ifname")).identifier

@@ -40,7 +40,13 @@ public enum NetdevOptions: Sendable, Hashable {
         }
         try Self.check(devname: arguments["devname"]?.stringValue, fileExists)
         self = .netmap(
-            NetmapOptions(id: id, port: port, queues: queues, isEphemeral: isEphemeral)
+            NetmapOptions(
+                id: id,
+                port: port,
+                queues: queues,
+                isEphemeral: isEphemeral,
+                plug: try PlugOptions(arguments)
+            )
         )
     }
 
@@ -97,6 +103,11 @@ public enum NetdevOptions: Sendable, Hashable {
         }
     }
 
+    /// The guest that the port's NIC is plugged into by the engine, if any.
+    public var plug: PlugOptions? {
+        if case .netmap(let options) = self { options.plug } else { nil }
+    }
+
     /// The name of the type, as `netdev_add` has it.
     public var type: String {
         switch self {
@@ -113,6 +124,7 @@ public enum NetdevOptions: Sendable, Hashable {
         if case .vhostUser(let options) = self { object["chardev"] = .string(options.chardev) }
         if queues != 1 { object["queues"] = .integer(queues) }
         if isEphemeral { object["ephemeral"] = true }
+        for (name, value) in plug?.members ?? [:] { object[name] = value }
         return object
     }
 
@@ -172,13 +184,22 @@ public struct NetmapOptions: Sendable, Hashable {
     public let queues: Int
     /// Whether the port goes with the control connection that made it.
     public let isEphemeral: Bool
+    /// The guest to plug a NIC into, if any.
+    public let plug: PlugOptions?
 
     /// Makes options that are known to be good.
-    public init(id: String, port: ValePortName, queues: Int = 1, isEphemeral: Bool = false) {
+    public init(
+        id: String,
+        port: ValePortName,
+        queues: Int = 1,
+        isEphemeral: Bool = false,
+        plug: PlugOptions? = nil
+    ) {
         self.id = id
         self.port = port
         self.queues = queues
         self.isEphemeral = isEphemeral
+        self.plug = plug
     }
 }
 
