@@ -163,7 +163,7 @@ extension EngineTests {
                 + #""ports":[{"number":1,"link":true,"#
                 + #""netdev":{"type":"netmap","id":"n","ifname":"vale0:../x"}}]}"#,
             #"{"wirevale-state":1,"chardevs":[3],"switches":[],"fdb":[],"guests":[],"ports":[]}"#,
-            "\u{0}\u{1}\u{2}", String(repeating: "[", count: 100_000),
+            "\u{0}\u{1}\u{2}", String(repeating: "[", count: 300),
         ])
         func `a state that cannot be used is set aside`(text: String) throws {
             let directory = TemporaryDirectory()
