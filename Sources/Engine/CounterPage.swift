@@ -22,6 +22,7 @@ import Netmap
     /// - Parameters:
     ///   - path: where the file is.
     ///   - kept: the ports whose counters go on, by number; all others start at zero.
+    /// - Throws: when the file cannot be made or mapped.
     init(path: String, keeping kept: [UInt16: String] = [:]) throws(SystemError) {
         self.path = path
         let old = kept.isEmpty ? nil : CounterPage.adoptable(path)

@@ -133,6 +133,7 @@ extension Engine {
     ///   - name: the switch.
     ///   - ageing: seconds.
     ///   - kept: the ports whose learned addresses are still good.
+    /// - Returns: the switch, which is not in `switches` yet.
     func makeSwitch(
         _ name: String,
         ageing: UInt32 = 300,

@@ -235,6 +235,7 @@ public final class Engine {
     /// - Parameters:
     ///   - options: what to make.
     ///   - owner: the control connection whose end is the port's, for ephemeral ones.
+    ///   - restored: the port as the engine before this one had it, if it had.
     /// - Throws: what a client is told when it cannot be made.
     func addPort(
         _ options: NetdevOptions,

@@ -68,6 +68,7 @@ public final class ControlClient {
     ///   - command: what to do.
     ///   - arguments: its arguments.
     ///   - limit: how long the answer may take, where that is not the connection's time.
+    /// - Returns: the result.
     /// - Throws: the engine's `QMPError`, or `ConnectionError` when there was no answer.
     public func execute(
         _ command: String,

@@ -101,7 +101,8 @@ public struct QemuCommandLine: Sendable {
     /// `sockets` has the path of the vhost-user socket of each port, by the port's id; `monitor` is
     /// where QEMU is to listen for the engine, which then can plug NICs in.
     public func groups(sockets: [String: String], monitor: String? = nil) -> [[String]] {
-        (monitor.map(hotPlug) ?? []) + pieces.flatMap { piece -> [[String]] in
+        (monitor.map(hotPlug) ?? [])
+            + pieces.flatMap { piece -> [[String]] in
                 switch piece {
                 case .words(let words): return [words]
                 case .netdev(let port):
