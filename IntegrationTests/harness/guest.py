@@ -17,11 +17,12 @@ class Guest(Process):
     `port`     the VALE port, as in `-netdev netmap,ifname=PORT`
     `engine`   the engine whose runtime directory is used (with `port`)
     `socket`   instead of both: a vhost-user socket, and plain qemu-system-x86_64
+    `chardev`  properties added to its chardev, e.g. "reconnect=1" or "server=on"
     `device`   properties added to virtio-net-pci, e.g. "mrg_rxbuf=off"
     """
 
     def __init__(self, test, name, number, port=None, engine=None, socket=None, mtu=None,
-                 serve=False, device="", netdev="", memory=192, reboots=False, extra=()):
+                 serve=False, device="", netdev="", chardev="", memory=192, reboots=False, extra=()):
         image = test.image()
         self.test = test
         self.number = number
@@ -39,7 +40,7 @@ class Guest(Process):
             network = [
                 "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",
                 "-numa", "node,memdev=mem",
-                "-chardev", f"socket,id=c0,path={socket}",
+                "-chardev", f"socket,id=c0,path={socket}" + ("," + chardev if chardev else ""),
                 "-netdev", "vhost-user,id=net0,chardev=c0" + netdev,
                 "-device", device + (",vectors=0" if test.accelerator() == "tcg" else "")]
         else:

@@ -59,6 +59,30 @@ int nm_is_eventfd(int fd) {
 
 int nm_open_read_write(const char *path) { return result(open(path, O_RDWR | O_CLOEXEC)); }
 
+int nm_open_read(const char *path) { return result(open(path, O_RDONLY | O_CLOEXEC)); }
+
+int nm_open_own(const char *path, int mode) {
+    int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (mode ? O_CREAT | O_EXCL : 0);
+    int fd = result(open(path, flags, mode));
+    if (fd < 0) return fd;
+    struct stat s;
+    if (fstat(fd, &s) < 0 || !S_ISREG(s.st_mode) || s.st_uid != geteuid() || s.st_nlink != 1) {
+        close(fd);
+        return -EPERM;
+    }
+    return fd;
+}
+
+int nm_file_data(int fd, int64_t from, int64_t *start, int64_t *end) {
+    off_t data = lseek(fd, from, SEEK_DATA);
+    if (data < 0) return errno == ENXIO ? 0 : -errno;
+    off_t hole = lseek(fd, data, SEEK_HOLE);
+    if (hole < 0) return -errno;
+    *start = data;
+    *end = hole;
+    return 1;
+}
+
 int nm_set_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL);
     return flags < 0 ? -errno : result(fcntl(fd, F_SETFL, flags | O_NONBLOCK));

@@ -15,18 +15,24 @@ final class ControlServer {
     private var clients: [UInt64: Client] = [:]
     private var nextClient: UInt64 = 1
 
-    /// One client's connection.
+    /// One connection: its conversation, and what has not been sent or done yet.
     private final class Client {
         let file: OwnedDescriptor
         var session = QMPSession()
         var unsent: [UInt8] = []
         var token: UInt64 = 0
+        /// What arrived while a command was under way: replies keep the order of requests.
+        var waiting: [QMPSession.Input] = []
+        var isBusy = false
+        var isWorking = false
 
         init(_ file: OwnedDescriptor) { self.file = file }
     }
 
     /// Beyond this much unread output a client gets no more events, and with replies is let go.
     private static let maximumUnsent = 1 << 20
+    /// So many requests may wait for one before them.
+    private static let maximumWaiting = 10_000
 
     init(engine: Engine) { self.engine = engine }
 
@@ -100,19 +106,37 @@ final class ControlServer {
             end(id)
             return
         }
-        for input in client.session.receive(buffer.prefix(Int(n))) {
-            switch input {
-            case .reply(let message):
-                client.unsent += message.line
+        client.waiting += client.session.receive(buffer.prefix(Int(n)))
+        guard client.waiting.count <= ControlServer.maximumWaiting else {
+            engine.logger.warning("let a control client go that does not wait for replies")
+            end(id)
+            return
+        }
+        work(id)
+    }
+
+    /// Does what waits, in order, up to a command that takes its time.
+    private func work(_ id: UInt64) {
+        guard let client = clients[id] else { return }
+        client.isWorking = true
+        while !client.isBusy, !client.waiting.isEmpty {
+            switch client.waiting.removeFirst() {
+            case .reply(let message): client.unsent += message.line
             case .request(let request):
-                do throws(QMPError) {
-                    let result = try engine.perform(request, client: id)
-                    client.unsent += request.reply(result).line
-                } catch {
-                    client.unsent += request.reply(error).line
+                client.isBusy = true
+                engine.perform(request, client: id) { [weak self, weak client] result in
+                    guard let self, let client else { return }
+                    switch result {
+                    case .success(let value): client.unsent += request.reply(value).line
+                    case .failure(let error): client.unsent += request.reply(error).line
+                    }
+                    client.isBusy = false
+                    // One that was answered at once is still in the loop above.
+                    if !client.isWorking { work(id) }
                 }
             }
         }
+        client.isWorking = false
         flush(id)
     }
 

@@ -6,7 +6,7 @@ import Netmap
 
 /// The counter file of one engine (layout: CNetmap/counters.h).
 ///
-/// Owns file and mapping. Port and worker areas are handed out as plain handles that must not
+/// Owns the mapping; the file stays for the next engine until `remove`. Port and worker areas are handed out as plain handles that must not
 /// outlive it.
 @safe final class CounterPage {
     let path: String
@@ -15,30 +15,40 @@ import Netmap
     private static let length =
         NM_COUNTERS_PORTS + capacity * MemoryLayout<nm_port_counters>.stride
 
-    /// Makes the file, replacing one that a dead engine left.
-    init(path: String) throws(SystemError) {
+    /// Goes on with the file of an engine before this one, or makes a new one.
+    ///
+    /// Who has the file mapped sees the counters of ports that stay go on.
+    ///
+    /// - Parameters:
+    ///   - path: where the file is.
+    ///   - kept: the ports whose counters go on, by number; all others start at zero.
+    /// - Throws: when the file cannot be made or mapped.
+    init(path: String, keeping kept: [UInt16: String] = [:]) throws(SystemError) {
         self.path = path
-        _ = unsafe unlink(path)
-        let file = unsafe OwnedDescriptor(
-            try SystemError.check(creat(path, 0o644), "create \(path)", errno: true)
-        )
-        // Sparse: only the pages of ports that exist take memory.
-        _ = try SystemError.check(
-            ftruncate(file.number, CounterPage.length),
-            "ftruncate \(path)",
-            errno: true
-        )
-        let writable = OwnedDescriptor(
-            try SystemError.check(unsafe nm_open_read_write(path), "open \(path)")
-        )
-        // SAFETY: a fresh file of this length that only this process can write.
+        let old = kept.isEmpty ? nil : CounterPage.adoptable(path)
+        let file: OwnedDescriptor
+        if let old {
+            file = old
+        } else {
+            _ = unsafe unlink(path)
+            file = OwnedDescriptor(
+                try SystemError.check(unsafe nm_open_own(path, 0o644), "create \(path)")
+            )
+            // Sparse: only the pages of ports that exist take memory.
+            _ = try SystemError.check(
+                ftruncate(file.number, CounterPage.length),
+                "ftruncate \(path)",
+                errno: true
+            )
+        }
+        // SAFETY: a file of this length that only this user can write.
         guard
             let base = unsafe mmap(
                 nil,
                 CounterPage.length,
                 PROT_READ | PROT_WRITE,
                 MAP_SHARED,
-                writable.number,
+                file.number,
                 0
             ),
             unsafe base != MAP_FAILED
@@ -54,11 +64,56 @@ import Netmap
             ),
             as: nm_counters_header.self
         )
+        if old != nil { clear(file, keeping: kept) }
     }
 
-    deinit {
-        unsafe munmap(base, CounterPage.length)
-        _ = unsafe unlink(path)
+    deinit { unsafe munmap(base, CounterPage.length) }
+
+    /// Removes the file: nobody comes back.
+    func remove() { _ = unsafe unlink(path) }
+
+    /// The file at `path` if it is a counter page of this layout.
+    private static func adoptable(_ path: String) -> OwnedDescriptor? {
+        let number = unsafe nm_open_own(path, 0)
+        guard number >= 0 else { return nil }
+        let file = OwnedDescriptor(number)
+        var header = nm_counters_header()
+        let size = MemoryLayout<nm_counters_header>.size
+        guard nm_file_size(number) == Int64(length), unsafe pread(number, &header, size, 0) == size,
+            header.magic == NM_COUNTERS_MAGIC, header.version == 1,
+            header.capacity == UInt32(capacity)
+        else { return nil }
+        return file
+    }
+
+    /// Zeroes everything but the ports in `kept`, touching only what is not a hole.
+    private func clear(_ file: OwnedDescriptor, keeping kept: [UInt16: String]) {
+        let stride = MemoryLayout<nm_port_counters>.stride
+        unsafe memset(base + NM_COUNTERS_WORKERS, 0, NM_COUNTERS_PORTS - NM_COUNTERS_WORKERS)
+        var from = Int64(NM_COUNTERS_PORTS)
+        var start: Int64 = 0
+        var end: Int64 = 0
+        while unsafe nm_file_data(file.number, from, &start, &end) == 1, end > from {
+            let first = (Int(max(start, from)) - NM_COUNTERS_PORTS) / stride
+            let last = min(
+                (Int(end) - NM_COUNTERS_PORTS + stride - 1) / stride,
+                CounterPage.capacity
+            )
+            for number in first..<max(first, last) {
+                let page = unsafe port(UInt16(number))
+                guard let name = kept[UInt16(number)], unsafe CounterPage.name(page) == name else {
+                    unsafe memset(page, 0, stride)
+                    continue
+                }
+            }
+            from = end
+        }
+    }
+
+    private static func name(_ page: UnsafeMutablePointer<nm_port_counters>) -> String {
+        unsafe withUnsafeBytes(of: &page.pointee.name) {
+            unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
     }
 
     /// The counters of worker `index`.
@@ -70,13 +125,21 @@ import Netmap
         ) + index
     }
 
-    /// The counters of port number `number`, zeroed and named.
-    func claim(_ number: UInt16, name: String) -> UnsafeMutablePointer<nm_port_counters> {
+    private func port(_ number: UInt16) -> UnsafeMutablePointer<nm_port_counters> {
         // SAFETY: any 16-bit number is inside the mapping.
-        let page =
-            unsafe (base + NM_COUNTERS_PORTS).assumingMemoryBound(
-                to: nm_port_counters.self
-            ) + Int(number)
+        unsafe (base + NM_COUNTERS_PORTS).assumingMemoryBound(to: nm_port_counters.self)
+            + Int(number)
+    }
+
+    /// The counters of port number `number`, named; zeroed, unless they are kept from the engine
+    /// before this one and were this port's then.
+    func claim(
+        _ number: UInt16,
+        name: String,
+        keeping: Bool = false
+    ) -> UnsafeMutablePointer<nm_port_counters> {
+        let page = unsafe port(number)
+        if keeping, unsafe CounterPage.name(page) == String(name.prefix(39)) { return unsafe page }
         unsafe memset(page, 0, MemoryLayout<nm_port_counters>.stride)
         let bytes = Array(name.utf8.prefix(39))
         unsafe memcpy(page, bytes, bytes.count)

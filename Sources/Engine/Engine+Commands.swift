@@ -9,7 +9,7 @@ import VhostUser
 import Wire
 
 extension Engine {
-    /// Performs a request that the schema has accepted.
+    /// Performs a request that the schema has accepted and that no guest has to be asked for.
     ///
     /// - Parameters:
     ///   - request: the command and its arguments.
@@ -22,13 +22,13 @@ extension Engine {
         case "query-version": return EngineVersion.current.json
         case "query-commands": return Schema.wirevale.commandList
         case "query-qmp-schema": return Schema.wirevale.introspection
-        case "human-monitor-command":
-            return .string(monitor(arguments["command-line"]?.stringValue ?? "", client))
         case "quit": quit()
         case "netdev_add": try addPort(NetdevOptions(arguments), owner: client)
         case "netdev_del": removePort(try port(arguments, "id").number)
         case "set_link":
+            // Down: what the guest has queued stays queued, and what is sent to it is dropped.
             try port(arguments, "name").isLinkUp = arguments["up"]?.boolValue ?? true
+            save()
         case "query-ports": return try queryPorts(arguments)
         case "chardev-add": try addChardev(ChardevOptions(arguments))
         case "chardev-remove": try removeChardev(arguments["id"]?.stringValue ?? "")
@@ -41,6 +41,7 @@ extension Engine {
                     throw .expects("ageing", "a number of seconds, 0 for never")
                 }
                 unsafe state.plane.pointee.vale.ageing = UInt32(seconds)
+                save()
             }
         case "query-fdb": return try queryTable(arguments)
         case "fdb-add":
@@ -49,12 +50,14 @@ extension Engine {
             let state = try vale(target.options.port.master)
             guard unsafe state.plane.pointee.vale.table.addStatic(mac.rawValue, on: target.number)
             else { throw QMPError("The forwarding table has no room for \(mac)") }
+            save()
         case "fdb-del":
             let mac = try address(arguments)
             let state = try vale(arguments["switch"]?.stringValue ?? "")
             guard unsafe state.plane.pointee.vale.table.remove(mac.rawValue) else {
                 throw QMPError(.deviceNotFound, "\(mac) is not in the table of '\(state.name)'")
             }
+            save()
         case "fdb-flush":
             let state = try vale(arguments["switch"]?.stringValue ?? "")
             if arguments["ifname"] != nil {
@@ -65,30 +68,18 @@ extension Engine {
             }
         case "query-workers": return queryWorkers()
         case "worker-move": try moveWorker(try port(arguments, "name"), arguments)
+        case "guest-add": try addGuest(GuestOptions(arguments), client: client)
+        case "guest-del": try removeGuest(arguments["name"]?.stringValue ?? "")
+        case "query-guests": return queryGuests()
         default: throw .commandNotFound(request.command)
         }
         return .object([:])
     }
 
-    /// One line of the human monitor.
-    private func monitor(_ line: String, _ client: UInt64) -> String {
-        do throws(MonitorCommand.LineError) {
-            let command = try MonitorCommand(line)
-            guard let request = command.request else { return command.text(for: .null) }
-            do throws(QMPError) {
-                return command.text(for: try perform(request, client: client))
-            } catch {
-                return "Error: \(error.description)\n"
-            }
-        } catch {
-            return error.description + "\n"
-        }
-    }
-
     // MARK: Finding things
 
     /// The port that a member names, by its id or its ifname.
-    private func port(_ arguments: JSONObject, _ member: String) throws(QMPError) -> VhostUserPort {
+    func port(_ arguments: JSONObject, _ member: String) throws(QMPError) -> VhostUserPort {
         let name = arguments[member]?.stringValue ?? ""
         guard
             let port = ports.values.first(where: {
@@ -121,6 +112,7 @@ extension Engine {
             throw QMPError("The socket '\(options.path)' belongs to chardev '\(other.id)'")
         }
         chardevs[options.id] = options
+        save()
     }
 
     private func removeChardev(_ id: String) throws(QMPError) {
@@ -131,6 +123,7 @@ extension Engine {
             throw QMPError("Chardev '\(id)' is busy; remove its netdev first")
         }
         chardevs[id] = nil
+        save()
     }
 
     private func queryChardevs() -> JSONValue {
@@ -175,6 +168,7 @@ extension Engine {
             "features": .array(Feature.names(port.features).map { .string($0) }),
         ]
         describeLossless(port, &object)
+        if let plug = port.options.plug { object["guest"] = .string(plug.guest) }
         if let reason = port.reason { object["reason"] = .string(reason) }
         object["stats64"] = ["rx": statistics(port.rx, isRx: true), "tx": statistics(port.tx)]
         object["drops"] = ["rx": reasons(port.rx), "tx": reasons(port.tx)]

@@ -27,6 +27,10 @@ public final class Engine {
         public var isOnDemand = false
         /// How long that while is, in seconds.
         public var lingerSeconds = 5.0
+        /// How long a port of a guest of the engine before this one waits for it to come back.
+        public var returnSeconds = 30.0
+        /// How long such a port stays when its guest leaves later.
+        public var absenceSeconds = 10.0
 
         /// The defaults, in a given directory.
         public init(runtime: RuntimeDirectory) { self.runtime = runtime }
@@ -54,11 +58,14 @@ public final class Engine {
         let name: String
         let plane: UnsafeMutablePointer<SwitchPlane>
         var ports: [UInt16] = []
+        /// Where its table is; nil if that has to be plain memory.
+        let file: TableFile?
 
-        init(_ name: String, ageing: UInt32) {
+        init(_ name: String, ageing: UInt32, file: TableFile?) {
             self.name = name
+            self.file = file
             unsafe plane = .allocate(capacity: 1)
-            unsafe plane.initialize(to: SwitchPlane(ageing: ageing))
+            unsafe plane.initialize(to: SwitchPlane(ageing: ageing, storage: file?.storage))
         }
 
         deinit {
@@ -76,6 +83,13 @@ public final class Engine {
     var ports: [UInt16: VhostUserPort] = [:]
     var switches: [String: SwitchState] = [:]
     var chardevs: [String: ChardevOptions] = [:]
+    /// Running guests by name.
+    var guests: [String: GuestAgent] = [:]
+    /// Ports whose owner's connection ended with the engine before this one, and what ends their wait.
+    var orphans: [UInt16: UInt64?] = [:]
+    let stateFile: StateFile
+    /// What is on disk; nil while it is not to be touched.
+    var savedState: EngineState?
     private var server: ControlServer?
     private let lock: OwnedDescriptor
     private let signals: OwnedDescriptor
@@ -94,6 +108,8 @@ public final class Engine {
             )
         }
         lock = try Engine.lock(configuration.runtime)
+        stateFile = StateFile(path: configuration.runtime.state)
+        let before = stateFile.read(logger: logger)
         do throws(SystemError) {
             _ = nm_guard_install()
             // A front-end that goes away while we write to it is news, not a reason to die.
@@ -107,7 +123,10 @@ public final class Engine {
                 )
             )
             loop = try EventLoop()
-            page = try CounterPage(path: configuration.runtime.counters)
+            page = try CounterPage(
+                path: configuration.runtime.counters,
+                keeping: before.counterNames
+            )
             pool = try WorkerPool(
                 count: configuration.workers,
                 cpus: configuration.cpus,
@@ -118,6 +137,7 @@ public final class Engine {
         } catch {
             throw StartError(kind: .cannotCreate, description: error.description)
         }
+        restore(before)
     }
 
     private static func lock(_ runtime: RuntimeDirectory) throws(StartError) -> OwnedDescriptor {
@@ -190,10 +210,23 @@ public final class Engine {
     /// Ends `run`.
     func quit() { loop.stop() }
 
+    /// Ends everything in this process; what the next engine needs to go on stays.
     func shutDown() {
         server?.close()
         server = nil
-        for number in ports.keys.sorted() { removePort(number) }
+        for guest in guests.values { guest.close() }
+        let isOver = state.isEmpty
+        savedState = nil
+        if isOver {
+            page.remove()
+            stateFile.remove()
+        }
+        for (number, port) in ports {
+            port.onChange = { _ in }
+            unsafe table.set(number, nil)
+            port.close()
+        }
+        ports = [:]
         pool.stop()
         _ = unsafe unlink(configuration.runtime.pidFile)
     }
@@ -205,8 +238,14 @@ public final class Engine {
     /// - Parameters:
     ///   - options: what to make.
     ///   - owner: the control connection whose end is the port's, for ephemeral ones.
+    ///   - restored: the port as the engine before this one had it, if it had.
     /// - Throws: what a client is told when it cannot be made.
-    func addPort(_ options: NetdevOptions, owner: UInt64?) throws(QMPError) {
+    func addPort(
+        _ options: NetdevOptions,
+        owner: UInt64?,
+        restoring restored: EngineState.Port? = nil
+    ) throws(QMPError) {
+        makeWay(for: options)
         guard !ports.values.contains(where: { $0.options.id == options.id }) else {
             throw .duplicate(options.id)
         }
@@ -216,18 +255,18 @@ public final class Engine {
             )
         }
         let (path, role) = try socket(for: options)
-        guard let number = (1..<UInt16(PortTable.capacity)).first(where: { ports[$0] == nil })
+        guard
+            let number = restored?.number
+                ?? (1..<UInt16(PortTable.capacity)).first(where: { ports[$0] == nil })
         else { throw QMPError("No port number is free") }
-        let vale =
-            switches[options.port.master]
-            ?? SwitchState(options.port.master, ageing: 300)
+        let vale = switches[options.port.master] ?? makeSwitch(options.port.master)
         let port = unsafe VhostUserPort(
             options: options,
             path: path,
             role: role,
             number: number,
             vale: vale.plane,
-            page: page.claim(number, name: "\(options.port)"),
+            page: page.claim(number, name: "\(options.port)", keeping: restored != nil),
             owner: options.isEphemeral ? owner : nil,
             loop: loop,
             pool: pool,
@@ -240,13 +279,16 @@ public final class Engine {
         } catch {
             port.close()
             page.release(number)
+            if vale.ports.isEmpty { removeFiles(of: vale) }
             throw QMPError("\(error)")
         }
+        if let restored { port.isLinkUp = restored.isLinkUp }
         ports[number] = port
         vale.ports.append(number)
         switches[vale.name] = vale
         unsafe table.set(number, port.plane)
         publishMembers(of: vale)
+        save()
         reconsiderLingering()
         logger.info("port added", metadata: ["port": "\(options.port)", "socket": "\(path)"])
     }
@@ -286,6 +328,7 @@ public final class Engine {
         guard let port = ports.removeValue(forKey: number),
             let vale = switches[port.options.port.master]
         else { return }
+        if case .some(.some(let timer)) = orphans.removeValue(forKey: number) { loop.cancel(timer) }
         vale.ports.removeAll { $0 == number }
         unsafe table.set(number, nil)
         publishMembers(of: vale)
@@ -295,8 +338,9 @@ public final class Engine {
         if vale.ports.isEmpty {
             // No worker can be in the switch: its last port has just gone with a grace period.
             switches[vale.name] = nil
-            _ = unsafe rmdir(configuration.runtime.directory(ofSwitch: vale.name))
+            removeFiles(of: vale)
         }
+        save()
         logger.info("port removed", metadata: ["port": "\(port.options.port)"])
         reconsiderLingering()
     }
@@ -318,11 +362,15 @@ public final class Engine {
         var data: JSONObject = ["netdev-id": .string(port.options.id)]
         switch change {
         case .connected:
+            if orphans[port.number] != nil { expectReturn(of: port, within: nil) }
             if case .vhostUser(let vhost) = port.options {
                 data["chardev-id"] = .string(vhost.chardev)
             }
             server?.broadcast("NETDEV_VHOST_USER_CONNECTED", data)
         case .disconnected:
+            if orphans[port.number] != nil {
+                expectReturn(of: port, within: configuration.absenceSeconds)
+            }
             // Whoever was there is gone; what comes next will be learned anew.
             if let vale = switches[port.options.port.master] {
                 unsafe vale.plane.pointee.vale.table.flush(dynamicOn: port.number)
@@ -345,6 +393,7 @@ public final class Engine {
     /// The ports that live as long as a control connection.
     func connectionEnded(_ connection: UInt64) {
         for (number, port) in ports where port.owner == connection { removePort(number) }
+        for guest in guests.values where guest.owner == connection { forget(guest) }
         reconsiderLingering()
     }
 

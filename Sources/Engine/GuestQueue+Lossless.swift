@@ -46,13 +46,27 @@ extension GuestQueue {
     ) -> Int {
         if let queue = unsafe split {
             return unsafe queue.pointee.deliverWhileRoom(
-                batch, list, count, segments: &segments, counters: counters, trial: trial,
-                scratch: &scratch, finisher: &finisher)
+                batch,
+                list,
+                count,
+                segments: &segments,
+                counters: counters,
+                trial: trial,
+                scratch: &scratch,
+                finisher: &finisher
+            )
         }
         if let queue = unsafe packed {
             return unsafe queue.pointee.deliverWhileRoom(
-                batch, list, count, segments: &segments, counters: counters, trial: trial,
-                scratch: &scratch, finisher: &finisher)
+                batch,
+                list,
+                count,
+                segments: &segments,
+                counters: counters,
+                trial: trial,
+                scratch: &scratch,
+                finisher: &finisher
+            )
         }
         return count
     }

@@ -61,8 +61,12 @@ import VhostUser
     /// How many of them are lossless.
     var lossless: UInt32 = 0
 
-    init(ageing: UInt32) {
-        unsafe vale = Switch(ageing: ageing)
+    init(ageing: UInt32, storage: ForwardingTable.Storage?) {
+        if let storage = unsafe storage {
+            unsafe vale = unsafe Switch(ageing: ageing, storage: storage)
+        } else {
+            unsafe vale = Switch(ageing: ageing)
+        }
         unsafe members = PortList.make([])
     }
 

@@ -41,6 +41,8 @@ import VhostUser
     let logger: Logger
     private var listener: (file: OwnedDescriptor, token: UInt64)?
     private var retryTimer: UInt64?
+    private var attempts = 0
+    private var connectedAt: UInt64 = 0
     private var connection: (link: Connection, token: UInt64)?
     private var session = Session()
     private var rings: [Int: Ring] = [:]
@@ -115,6 +117,7 @@ import VhostUser
         get { unsafe nm_load32(&plane.pointee.linkUp) != 0 }
         set {
             unsafe nm_store32(&plane.pointee.linkUp, newValue ? 1 : 0)
+            // Workers do not ask a port for kicks while its link is down, nor look at one that waits.
             pool.recall()
         }
     }
@@ -162,6 +165,8 @@ import VhostUser
         let number = nm_unix_accept(listener.file.number)
         guard number >= 0 else { return }
         let file = OwnedDescriptor(number)
+        // The one before may have gone without our having seen it: its end comes first.
+        if connection != nil { handle(.readable) }
         guard connection == nil else {
             logger.warning("refused a second front-end; the first is still connected")
             return
@@ -180,7 +185,15 @@ import VhostUser
         let text = SystemError("connect to \(path)", result: number).description
         if reason != text { logger.info("waiting for the front-end: \(text)") }
         reason = text
-        retryTimer = loop.after(Double(max(1, retry))) { [unowned self] in connect() }
+        tryAgain(retry)
+    }
+
+    /// Connects again: soon at first, for a front-end that is about to come back, then every
+    /// `retry` seconds.
+    private func tryAgain(_ retry: Int) {
+        let soon = 0.05 * Double(1 << min(attempts, 10))
+        attempts += 1
+        retryTimer = loop.after(min(soon, Double(max(1, retry)))) { [unowned self] in connect() }
     }
 
     private func begin(_ file: OwnedDescriptor) {
@@ -196,6 +209,7 @@ import VhostUser
         }
         session = Session()
         reason = "waiting for the guest's driver"
+        connectedAt = nm_monotonic_ns()
         logger.info("front-end connected", metadata: ["pid": "\(link.peer)"])
         onChange(.connected)
     }
@@ -247,7 +261,9 @@ import VhostUser
         }
         onChange(.disconnected)
         if case .client(let retry) = role {
-            retryTimer = loop.after(Double(max(1, retry))) { [unowned self] in connect() }
+            // One that is let go again and again is not one that is about to come back.
+            if nm_monotonic_ns() - connectedAt > 1_000_000_000 { attempts = 0 }
+            tryAgain(retry)
         }
     }
 

@@ -151,6 +151,8 @@ extension WorkerState {
     private mutating func serve(_ item: WorkItem) -> Bool {
         let plane = unsafe item.plane
         let pair = unsafe plane.pointee.pairs + item.pair
+        // What a guest queues while its link is down stays queued (Engine+Commands, set_link).
+        guard unsafe nm_load32(&plane.pointee.linkUp) != 0 else { return false }
         let source = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.source))
         guard unsafe source.exists else { return false }
         if unsafe pair.pointee.hold.isActive {
@@ -285,6 +287,8 @@ extension WorkerState {
             for index in unsafe 0..<work.pointee.count {
                 let item = unsafe work.pointee.items[index]
                 let pair = unsafe item.plane.pointee.pairs + item.pair
+                // A source that is not served wakes nobody; set_link does when it is again.
+                guard unsafe nm_load32(&item.plane.pointee.linkUp) != 0 else { continue }
                 let source = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.source))
                 guard unsafe source.exists else { continue }
                 // A source that waits has frames; what can wake it is its receiver.

@@ -22,6 +22,22 @@ public import CNetmap
     @usableFromInline let shift: UInt64
     @usableFromInline let multiplier: UInt64
     @usableFromInline let statistics: UnsafeMutablePointer<UInt64>
+    private let ownsMemory: Bool
+
+    /// Makes a table in the caller's memory, with what is there already.
+    ///
+    /// Contents that no table would have are harmless once `retain` has been through them.
+    public init(_ storage: Storage) {
+        let capacity = unsafe storage.capacity
+        precondition(capacity >= 16 && capacity & (capacity - 1) == 0, "a power of two from 16 on")
+        self.capacity = capacity
+        let buckets = capacity / ForwardingTable.ways
+        shift = UInt64(64 - buckets.trailingZeroBitCount)
+        multiplier = unsafe storage.multiplier | 1
+        unsafe entries = unsafe storage.entries
+        unsafe statistics = unsafe storage.statistics
+        ownsMemory = false
+    }
 
     /// Makes an empty table for at least `capacity` stations.
     ///
@@ -39,11 +55,14 @@ public import CNetmap
         unsafe entries.initializeMemory(as: UInt8.self, repeating: 0, count: size)
         unsafe statistics = .allocate(capacity: 8)
         unsafe statistics.initialize(repeating: 0, count: 8)
+        ownsMemory = true
     }
 
     deinit {
-        unsafe entries.deallocate()
-        unsafe statistics.deallocate()
+        if ownsMemory {
+            unsafe entries.deallocate()
+            unsafe statistics.deallocate()
+        }
     }
 
     /// What `learn` did.

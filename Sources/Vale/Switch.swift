@@ -30,6 +30,16 @@ public import Netmap
         unsafe statistics.initialize(repeating: 0, count: 8)
     }
 
+    /// Makes a switch whose table is in the caller's memory, which must outlive it.
+    public init(ageing: UInt32, storage: ForwardingTable.Storage) {
+        table = unsafe ForwardingTable(storage)
+        unsafe settings = .allocate(capacity: 16)
+        unsafe settings.initialize(repeating: 0, count: 16)
+        unsafe settings[0] = ageing
+        unsafe statistics = .allocate(capacity: 8)
+        unsafe statistics.initialize(repeating: 0, count: 8)
+    }
+
     deinit {
         unsafe settings.deallocate()
         unsafe statistics.deallocate()

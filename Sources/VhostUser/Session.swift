@@ -139,6 +139,7 @@ public struct Session {
             rings[index].isRunning = false
         }
         rings = []
+        backendChannel = nil
     }
 
     private mutating func perform(

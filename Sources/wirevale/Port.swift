@@ -61,6 +61,11 @@ struct Port: ParsableCommand {
                   wirevale port add vale0:vm1 --listen /run/user/1000/vm1.sock
                   wirevale port add vale0:vm1 --connect /run/user/1000/vm1.sock
                   wirevale port add vale0:db --lossless     senders wait, nothing is lost
+                  wirevale port add vale1:vm1 --guest vale0:vm1
+                                                            plugs a NIC into a running guest
+
+                A guest of 'wirevale qemu' is called what its -name says, else like its first
+                port; the engine's query-guests lists them. 'wirevale port del' unplugs the NIC.
                 """
         )
 
@@ -83,6 +88,12 @@ struct Port: ParsableCommand {
             )
         )
         var losslessTimeout: Int?
+        @Option(help: ArgumentHelp("Plug a NIC into this running guest.", valueName: "name"))
+        var guest: String?
+        @Option(help: "The address of the guest's NIC; made of the port's name if left out.")
+        var mac: String?
+        @Option(help: "The bus for the guest's NIC; a free one if left out.")
+        var bus: String?
         @Flag(help: "Succeed when there is such a port already.")
         var mayExist = false
         @OptionGroup var output: OutputOptions
@@ -91,6 +102,12 @@ struct Port: ParsableCommand {
         func validate() throws {
             if listen != nil, connect != nil {
                 throw ValidationError("--listen and --connect exclude each other")
+            }
+            if guest != nil, listen ?? connect != nil {
+                throw ValidationError("with --guest, the engine chooses the socket")
+            }
+            if guest == nil, mac ?? bus != nil {
+                throw ValidationError("--mac and --bus are for --guest")
             }
         }
 
@@ -104,6 +121,9 @@ struct Port: ParsableCommand {
             ]
             if lossless { arguments["lossless"] = true }
             arguments["lossless-timeout"] = losslessTimeout.map { .integer($0) }
+            for (name, value) in [("guest", guest), ("mac", mac), ("bus", bus)] {
+                if let value { arguments[name] = .string(value) }
+            }
             let chardev = try chardev(port)
             if let chardev {
                 arguments["type"] = "vhost-user"
@@ -117,7 +137,7 @@ struct Port: ParsableCommand {
             do {
                 if let chardev { _ = try client.execute("chardev-add", chardev.arguments) }
                 do {
-                    _ = try client.execute("netdev_add", arguments)
+                    _ = try client.execute("netdev_add", arguments, timeout: Self.guestTimeout)
                 } catch {
                     // A socket without its port would be in the way of the next attempt.
                     if let chardev {
@@ -132,6 +152,9 @@ struct Port: ParsableCommand {
             show(made)
         }
 
+        /// A guest that has to be asked may take its time; the engine gives up before this.
+        static let guestTimeout = Duration.seconds(120)
+
         private func chardev(_ port: ValePortName) throws -> ChardevOptions? {
             guard let path = listen ?? connect else { return nil }
             let text = "socket,id=\(port.identifier),path=\(KeyValueText.escape(path))"
@@ -143,7 +166,9 @@ struct Port: ParsableCommand {
         }
 
         private func show(_ port: JSONValue) {
-            print(output.json ? port.prettyDescription : port.text("socket"))
+            // With a guest there is nobody to tell the socket to.
+            let text = guest == nil ? port.text("socket") : port.text("ifname")
+            print(output.json ? port.prettyDescription : text)
         }
     }
 
@@ -165,7 +190,11 @@ struct Port: ParsableCommand {
                     if ifExists { continue }
                     throw Failure(.noInput, "there is no port '\(name)'")
                 }
-                _ = try client.execute("netdev_del", ["id": port["id"] ?? .string(name)])
+                _ = try client.execute(
+                    "netdev_del",
+                    ["id": port["id"] ?? .string(name)],
+                    timeout: Add.guestTimeout
+                )
                 // The socket that `port add` made goes too; one that others made or use stays.
                 if port["type"] == "vhost-user",
                     let identifier = try? ValePortName(port.text("ifname")).identifier

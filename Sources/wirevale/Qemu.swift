@@ -59,15 +59,45 @@ struct Qemu: ParsableCommand {
             for port in command.ports {
                 Terminal.diagnose("note: needs 'wirevale port add \(port.port) --may-exist' first")
             }
-            let groups = command.groups(sockets: sockets)
+            let monitor = engine.directory.monitor(ofGuest: command.guestName)
+            let groups = command.groups(sockets: sockets, monitor: monitor)
             return print(ShellText.lines([[program]] + groups))
         }
         let client = try connect()
         for port in command.ports { sockets[port.id] = try PortClaim(port).socket(client) }
+        let monitor = register(command, client)
         client.keepOpenAcrossExec()
         try withExtendedLifetime(client) {
-            try start(program, command.groups(sockets: sockets).flatMap { $0 })
+            let groups = command.groups(sockets: sockets, monitor: monitor)
+            try start(program, groups.flatMap { $0 })
         }
+    }
+
+    /// Tells the engine where the guest's monitor will be; nil if it cannot know this guest, which
+    /// then runs all the same.
+    private func register(_ command: QemuCommandLine, _ client: ControlClient) -> String? {
+        let directory = engine.directory
+        // Two guests of one -name are told apart by their ports, which no two guests share.
+        var names = [command.guestName]
+        if let port = command.ports.first { names.append("\(port.port)") }
+        for name in names {
+            let path = directory.monitor(ofGuest: name)
+            let guest = GuestOptions(name: name, monitor: path, isEphemeral: true)
+            do {
+                try RuntimeDirectory.check(socketPath: path)
+                _ = try client.execute("guest-add", guest.arguments)
+                if name != names[0] {
+                    Terminal.diagnose(
+                        "note: a guest called '\(names[0])' is running; this one is '\(name)'"
+                    )
+                }
+                return path
+            } catch {
+                if name != names.last { continue }
+                Terminal.diagnose("note: no NICs can be plugged into this guest later: \(error)")
+            }
+        }
+        return nil
     }
 
     /// Connects to the engine, which another process starts if need be: QEMU must not find

@@ -201,7 +201,7 @@ struct SessionOrderTests {
         )
         _ = try talk.send(.state(.getVringBase, 0, 0))
         talk.controller.setups = [:]
-        #expect(talk.openFiles == 0, "GET_VRING_BASE closes the kick")
+        #expect(talk.openFiles == 1, "GET_VRING_BASE closes the kick; memory stays")
     }
 
     @Test("stops a running ring around every setter, and starts it at its index")
@@ -268,8 +268,8 @@ struct SessionOrderTests {
         #expect(talk.controller.running == [0])
         #expect(talk.controller.setups[0]?.size == 256)
         #expect(talk.controller.enabled == [0: true])
-        // What was replaced is closed: a kick, a call and an error descriptor are left.
-        #expect(talk.openFiles == 3)
+        // What was replaced is closed: memory, a kick, a call and an error descriptor are left.
+        #expect(talk.openFiles == 4)
     }
 
     @Test("resets rings on RESET_DEVICE and goes on")

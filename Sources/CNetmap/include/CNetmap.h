@@ -1,5 +1,6 @@
 // What Swift imports from C: layouts, one-instruction inlines, kernel interfaces. No logic.
 #include "counters.h"
+#include "fdb.h"
 #include "linux_shims.h"
 #include "net/netmap.h"
 #include "shm.h"

@@ -13,6 +13,12 @@ int nm_eventfd_ring(int fd);  // adds one, never blocks
 int nm_eventfd_drain(int fd); // back to zero
 int nm_is_eventfd(int fd);    // 1, 0 or -errno
 int nm_open_read_write(const char *path);
+int nm_open_read(const char *path);
+// A plain file that belongs to this user, for reading and writing; one that exists already if `mode` is
+// 0, else a new one. Anything else in its place, a symbolic link too, is an error.
+int nm_open_own(const char *path, int mode);
+// The next stretch of data at or after `from` in a sparse file: 1 and its bounds, 0 if there is none.
+int nm_file_data(int fd, int64_t from, int64_t *start, int64_t *end);
 int nm_set_nonblocking(int fd);
 int nm_set_close_on_exec(int fd, int on);
 

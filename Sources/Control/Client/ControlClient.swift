@@ -64,11 +64,20 @@ public final class ControlClient {
 
     /// Has the engine do a command and returns its result.
     ///
+    /// - Parameters:
+    ///   - command: what to do.
+    ///   - arguments: its arguments.
+    ///   - limit: how long the answer may take, where that is not the connection's time.
+    /// - Returns: the result.
     /// - Throws: the engine's `QMPError`, or `ConnectionError` when there was no answer.
-    public func execute(_ command: String, _ arguments: JSONObject = [:]) throws -> JSONValue {
+    public func execute(
+        _ command: String,
+        _ arguments: JSONObject = [:],
+        timeout limit: Duration? = nil
+    ) throws -> JSONValue {
         lastId += 1
         let request = QMPRequest(command, arguments, id: .integer(lastId))
-        return try reply(to: request, until: .now + timeout).get()
+        return try reply(to: request, until: .now + (limit ?? timeout)).get()
     }
 
     /// Waits for events until the deadline or until the engine goes away.

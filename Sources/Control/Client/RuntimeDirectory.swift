@@ -48,6 +48,10 @@ public struct RuntimeDirectory: Sendable, Hashable {
     public var pidFile: String { path + "/engine.pid" }
     /// The page of counters that anybody may map.
     public var counters: String { path + "/counters" }
+    /// What an engine needs to come back as it was.
+    public var state: String { path + "/state.json" }
+    /// The directory of the monitors of guests.
+    public var guests: String { path + "/guests" }
     /// The lock under which a tool starts an engine.
     public var startLock: String { path + "/start.lock" }
     /// What an engine that was started on demand writes.
@@ -55,6 +59,20 @@ public struct RuntimeDirectory: Sendable, Hashable {
 
     /// The directory of a switch's sockets.
     public func directory(ofSwitch master: String) -> String { "\(path)/\(master)" }
+
+    /// The forwarding table of a switch.
+    public func table(ofSwitch master: String) -> String { directory(ofSwitch: master) + "/fdb" }
+
+    /// The monitor of a guest, for the engine; what a file cannot be called becomes '-'.
+    public func monitor(ofGuest name: String) -> String {
+        let safe = name.unicodeScalars.map { scalar -> String in
+            let isPlain =
+                scalar.isASCII
+                && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil)
+            return isPlain || "-._".unicodeScalars.contains(scalar) ? String(scalar) : "-"
+        }
+        return "\(guests)/\(safe.joined()).qmp"
+    }
 
     /// The vhost-user socket of a port.
     public func socket(of port: ValePortName) -> String {

@@ -73,6 +73,7 @@ extension MonitorCommand {
         case .fdb: "info fdb [switch] -- show which addresses are behind which port"
         case .workers: "info workers -- show the threads that move frames"
         case .chardev: "info chardev -- show the sockets made by chardev-add"
+        case .guests: "info guests -- show the guests that NICs can be plugged into"
         case .version: "info version -- show the version of the engine"
         }
     }.joined(separator: "\n")

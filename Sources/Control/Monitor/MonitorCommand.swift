@@ -32,6 +32,8 @@ public enum MonitorCommand: Sendable, Hashable {
         case workers
         /// Sockets made by chardev-add.
         case chardev
+        /// Guests that NICs can be plugged into.
+        case guests
         /// The engine's version.
         case version
     }
@@ -167,6 +169,7 @@ public enum MonitorCommand: Sendable, Hashable {
             QMPRequest("query-fdb", name.map { ["switch": .string($0)] } ?? [:])
         case .info(.workers, _): QMPRequest("query-workers")
         case .info(.chardev, _): QMPRequest("query-chardev")
+        case .info(.guests, _): QMPRequest("query-guests")
         case .info(.version, _): QMPRequest("query-version")
         case .netdevAdd(let options): QMPRequest("netdev_add", options.arguments)
         case .netdevDel(let id): QMPRequest("netdev_del", ["id": .string(id)])

@@ -11,6 +11,12 @@ public enum MonitorReport {
         case .workers: return rows.map(workerLine).joined()
         case .chardev:
             return rows.map { "\(text($0, "label")): filename=\(text($0, "filename"))\n" }.joined()
+        case .guests:
+            return rows.map { guest in
+                let ports = guest["ports"]?.arrayValue?.compactMap(\.stringValue) ?? []
+                return "\(text(guest, "name")): qmp=\(text(guest, "qmp"))"
+                    + ports.map { ",plugged=\($0)" }.joined() + "\n"
+            }.joined()
         case .version:
             let version = result["qemu"]
             let numbers = ["major", "minor", "micro"].map { version?[$0]?.description ?? "0" }

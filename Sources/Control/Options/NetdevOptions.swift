@@ -47,7 +47,8 @@ public enum NetdevOptions: Sendable, Hashable {
                 port: port,
                 queues: queues,
                 isEphemeral: isEphemeral,
-                lossless: lossless
+                lossless: lossless,
+                plug: try PlugOptions(arguments)
             )
         )
     }
@@ -113,6 +114,11 @@ public enum NetdevOptions: Sendable, Hashable {
         }
     }
 
+    /// The guest that the port's NIC is plugged into by the engine, if any.
+    public var plug: PlugOptions? {
+        if case .netmap(let options) = self { options.plug } else { nil }
+    }
+
     /// The name of the type, as `netdev_add` has it.
     public var type: String {
         switch self {
@@ -130,6 +136,7 @@ public enum NetdevOptions: Sendable, Hashable {
         if queues != 1 { object["queues"] = .integer(queues) }
         if isEphemeral { object["ephemeral"] = true }
         lossless?.add(to: &object)
+        for (name, value) in plug?.members ?? [:] { object[name] = value }
         return object
     }
 
@@ -189,6 +196,8 @@ public struct NetmapOptions: Sendable, Hashable {
     public let queues: Int
     /// Whether the port goes with the control connection that made it.
     public let isEphemeral: Bool
+    /// The guest to plug a NIC into, if any.
+    public let plug: PlugOptions?
 
     /// How the port makes its senders wait, if it does.
     public let lossless: LosslessOptions?
@@ -199,13 +208,15 @@ public struct NetmapOptions: Sendable, Hashable {
         port: ValePortName,
         queues: Int = 1,
         isEphemeral: Bool = false,
-        lossless: LosslessOptions? = nil
+        lossless: LosslessOptions? = nil,
+        plug: PlugOptions? = nil
     ) {
         self.id = id
         self.port = port
         self.queues = queues
         self.isEphemeral = isEphemeral
         self.lossless = lossless
+        self.plug = plug
     }
 }
 

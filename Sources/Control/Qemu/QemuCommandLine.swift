@@ -68,6 +68,18 @@ public struct QemuCommandLine: Sendable {
         let memory = try QemuMemory(arguments)
         notes += memory.notes
         place(memory, network)
+        if machine.needsRootPorts {
+            notes.append(
+                "two pcie-root-ports added: a q35 machine takes NICs while it runs in such ports "
+                    + "only ('wirevale port add --guest')"
+            )
+        }
+    }
+
+    /// What the guest is called: its `-name`, else its first port.
+    public var guestName: String {
+        let given = arguments.texts("name", implied: "guest").compactMap { $0["guest"] }.last
+        return given ?? ports.first.map { "\($0.port)" } ?? ""
     }
 
     /// Puts what was made where the first netmap option stood, the rest where it was.
@@ -86,24 +98,37 @@ public struct QemuCommandLine: Sendable {
 
     /// The arguments of QEMU, an option with its value in each group.
     ///
-    /// `sockets` has the path of the vhost-user socket of each port, by the port's id.
-    public func groups(sockets: [String: String]) -> [[String]] {
-        pieces.flatMap { piece -> [[String]] in
-            switch piece {
-            case .words(let words): return [words]
-            case .netdev(let port):
-                let chardev = "wv-" + port.id
-                let path = KeyValueText.escape(sockets[port.id] ?? "")
-                // 9.2 renamed the option and later versions dropped the old name.
-                let isNew = host.version.map { $0 >= QemuVersion(9, 2) } ?? false
-                let reconnect = isNew ? "reconnect-ms=1000" : "reconnect=1"
-                let queues = port.queues > 1 ? ",queues=\(port.queues)" : ""
-                return [
-                    ["-chardev", "socket,id=\(chardev),path=\(path),\(reconnect)"],
-                    ["-netdev", "vhost-user,id=\(port.id),chardev=\(chardev)\(queues)"],
-                ]
+    /// `sockets` has the path of the vhost-user socket of each port, by the port's id; `monitor` is
+    /// where QEMU is to listen for the engine, which then can plug NICs in.
+    public func groups(sockets: [String: String], monitor: String? = nil) -> [[String]] {
+        (monitor.map(hotPlug) ?? [])
+            + pieces.flatMap { piece -> [[String]] in
+                switch piece {
+                case .words(let words): return [words]
+                case .netdev(let port):
+                    let chardev = "wv-" + port.id
+                    let path = KeyValueText.escape(sockets[port.id] ?? "")
+                    // 9.2 renamed the option and later versions dropped the old name.
+                    let isNew = host.version.map { $0 >= QemuVersion(9, 2) } ?? false
+                    let reconnect = isNew ? "reconnect-ms=1000" : "reconnect=1"
+                    let queues = port.queues > 1 ? ",queues=\(port.queues)" : ""
+                    return [
+                        ["-chardev", "socket,id=\(chardev),path=\(path),\(reconnect)"],
+                        ["-netdev", "vhost-user,id=\(port.id),chardev=\(chardev)\(queues)"],
+                    ]
+                }
             }
-        }
+    }
+
+    /// What the engine needs to plug NICs in while the guest runs.
+    private func hotPlug(_ monitor: String) -> [[String]] {
+        let qmp = ["-qmp", "unix:\(KeyValueText.escape(monitor)),server=on,wait=off"]
+        guard machine.needsRootPorts else { return [qmp] }
+        // Chassis and slot together have to be unlike any that the user has.
+        return [qmp]
+            + [1, 2].map {
+                ["-device", "pcie-root-port,id=wv-hot\($0),chassis=250,slot=\($0)"]
+            }
     }
 }
 

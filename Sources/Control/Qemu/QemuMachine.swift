@@ -7,6 +7,8 @@ struct QemuMachine: Sendable {
     let usesKVM: Bool
     /// The virtio NIC of the machine's own bus.
     let nic: String
+    /// Whether its PCI root takes no devices while it runs, so that ports have to be made for them.
+    let needsRootPorts: Bool
 
     init(_ arguments: QemuArguments, _ host: QemuCommandLine.Host) {
         // QEMU merges all -machine options; of one key the last value counts.
@@ -15,6 +17,7 @@ struct QemuMachine: Sendable {
         let program = host.program.split(separator: "/").last.map(String.init) ?? ""
         usesKVM = Self.usesKVM(arguments, accelerator: value("accel"), program, host.kvmOpens)
         let type = value("type") ?? ""
+        needsRootPorts = type == "q35" || type.hasPrefix("pc-q35")
         if program.contains("s390x") || type.hasPrefix("s390-ccw") {
             nic = "virtio-net-ccw"
         } else if type == "microvm" {

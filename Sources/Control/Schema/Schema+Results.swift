@@ -39,6 +39,7 @@ extension Schema {
                 .optional("lossless-timeout", .integer, "milliseconds; 0: for ever"),
                 .optional("stalled", .boolean, "lossless, but takes nothing, so it loses frames"),
                 .optional("waits-for", .string, "the full lossless port that its frames wait for"),
+                .optional("guest", .string, "the guest that its NIC was plugged into"),
                 .required("features", .array(of: .string), "what the peer negotiated"),
                 .optional("reason", .string, "why the port is down"),
                 .required("stats64", .named("PortStats")),
@@ -76,6 +77,15 @@ extension Schema {
             [
                 .required("label", .string), .required("filename", .string),
                 .required("frontend-open", .boolean, "whether a port uses it"),
+            ]
+        ),
+        ObjectType(
+            "GuestInfo",
+            [
+                .required("name", .string), .required("qmp", .string, "its QEMU's monitor"),
+                .required("ephemeral", .boolean),
+                .required("ports", .array(of: .string), "whose NICs the engine plugged in"),
+                .required("busy", .boolean, "whether a NIC is being plugged or unplugged"),
             ]
         ),
         ObjectType(

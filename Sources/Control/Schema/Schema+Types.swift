@@ -21,6 +21,9 @@ extension Schema {
                 .required("ifname", .string, "VALE port, switch:port, such as vale0:vm1"),
                 .optional("devname", .string, "netmap device; only the default /dev/netmap"),
                 queues, ephemeral, lossless, losslessTimeout,
+                .optional("guest", .string, "plug a NIC into this guest of 'wirevale qemu'"),
+                .optional("mac", .string, "the NIC's address; made of ifname if left out"),
+                .optional("bus", .string, "the NIC's bus in the guest; a free one if left out"),
             ]
         ),
         ObjectType(
@@ -114,6 +117,15 @@ extension Schema {
             ]
         ),
         ObjectType("chardev-remove-arg", [.required("id", .string, "id of the socket")]),
+        ObjectType(
+            "guest-add-arg",
+            [
+                .required("name", .string, "name of the guest for netdev_add"),
+                .required("qmp", .string, "path of a QMP socket of its QEMU, for the engine alone"),
+                .optional("ephemeral", .boolean, "forget it when this control connection ends"),
+            ]
+        ),
+        ObjectType("guest-del-arg", [.required("name", .string, "name of the guest")]),
         ObjectType(
             "switch-set-arg",
             [

@@ -4,7 +4,7 @@
 extension Schema {
     /// The schema of Wirevale's control socket.
     public static let wirevale = Schema(
-        commands: sessionCommands + portCommands + switchCommands,
+        commands: sessionCommands + portCommands + guestCommands + switchCommands,
         events: allEvents,
         objects: optionTypes + argumentTypes + resultTypes + eventTypes,
         enumerations: allEnumerations
@@ -86,6 +86,27 @@ extension Schema {
             summary: "The sockets made by chardev-add",
             arguments: nil,
             returns: .array(of: .named("ChardevInfo"))
+        ),
+    ]
+
+    private static let guestCommands: [Command] = [
+        Command(
+            name: "guest-add",
+            summary: "Make a guest known, so that netdev_add can plug NICs into it",
+            arguments: "guest-add-arg",
+            returns: nil
+        ),
+        Command(
+            name: "guest-del",
+            summary: "Forget a guest, and remove the ports that were plugged into it",
+            arguments: "guest-del-arg",
+            returns: nil
+        ),
+        Command(
+            name: "query-guests",
+            summary: "The guests that NICs can be plugged into",
+            arguments: nil,
+            returns: .array(of: .named("GuestInfo"))
         ),
     ]
 
