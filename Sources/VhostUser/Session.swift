@@ -80,6 +80,7 @@ public struct Session {
         var isKicked = false
         var isEnabled = false
         var isRunning = false
+        var waitsForMemory = false
     }
 
     /// Features acknowledged in SET_FEATURES.
@@ -284,6 +285,9 @@ extension Session {
                 )
             )
         }
+        guard files.count == table.count else {
+            throw SessionError("\(table.count) memory regions but \(files.count) files")
+        }
         // The same table again, while rings run, changes nothing (QEMU sends it once per pair).
         if hasMemory, table == regions, rings.contains(where: \.isRunning) { return }
         try setMemory(table, files, &controller)
@@ -303,8 +307,27 @@ extension Session {
         }
         regions = table
         memoryFiles = files
-        guard hasMemory else { return }
-        for index in running { try startIfReady(index, &controller) }
+        // Slots are replaced one by one: a ring whose memory is not there now waits until it is.
+        for index in running { rings[index].waitsForMemory = true }
+        for index in rings.indices where rings[index].waitsForMemory {
+            try startIfReady(index, &controller)
+        }
+    }
+
+    /// Whether all three areas of a ring lie in the memory that is mapped now.
+    private func contains(_ ring: RingState) -> Bool {
+        guard let descriptors = ring.descriptors else { return false }
+        let sizes = RingSetup.areas(ring.size, isPacked: features & Feature.packedRing != 0)
+        let areas = [
+            (descriptors, sizes.descriptors), (ring.available, sizes.available),
+            (ring.used, sizes.used),
+        ]
+        return areas.allSatisfy { address, length in
+            regions.contains { region in
+                let offset = address &- region.userAddress
+                return offset < region.size && UInt64(length) <= region.size - offset
+            }
+        }
     }
 
     /// Stops what runs, keeping where it was.
@@ -403,6 +426,7 @@ extension Session {
             rings[index].isRunning = false
         }
         rings[index].isKicked = false
+        rings[index].waitsForMemory = false
         rings[index].kick = nil
         var reply: [UInt8] = []
         reply.append(little: UInt32(index))
@@ -431,6 +455,10 @@ extension Session {
     ) throws(SessionError) {
         let ring = rings[index]
         guard ring.isKicked, !ring.isRunning else { return }
+        if ring.waitsForMemory {
+            guard contains(ring) else { return }
+            rings[index].waitsForMemory = false
+        }
         guard hasMemory, ring.size > 0, let descriptors = ring.descriptors else {
             throw SessionError("ring \(index) is started before its memory and addresses are known")
         }

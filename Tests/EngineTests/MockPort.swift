@@ -26,7 +26,7 @@ import VhostUser
             page: page
         )
         unsafe vale = .allocate(capacity: 1)
-        unsafe vale.initialize(to: SwitchPlane(ageing: 300))
+        unsafe vale.initialize(to: SwitchPlane(ageing: 300, storage: nil))
     }
 
     /// Adds a port with `buffers` receive buffers of `size`; senders wait `patience` milliseconds if the

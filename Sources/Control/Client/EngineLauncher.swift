@@ -118,11 +118,11 @@ public struct EngineLauncher: Sendable {
             close(ends[1])
             throw error
         }
+        Self.reap(process)
         while ContinuousClock.now < deadline {
             if let client = try? connectIfRunning() { return client }
             var poller = pollfd(fd: ends[0], events: Int16(POLLIN), revents: 0)
             if unsafe poll(&poller, 1, 10) > 0 {
-                waitpid(process, nil, WNOHANG)
                 throw .failed("the engine did not start:" + tail(log, from: beginning))
             }
         }
@@ -130,6 +130,24 @@ public struct EngineLauncher: Sendable {
             "the engine (process \(process)) does not answer after \(patience):"
                 + tail(log, from: beginning)
         )
+    }
+
+    /// Takes an engine's exit status whenever it ends, so that who started it keeps no zombie.
+    ///
+    /// The engine outlives most who start it; those who live longer must not look after it.
+    private static func reap(_ process: pid_t) {
+        var thread = pthread_t()
+        // SAFETY: the argument is a number in the form of a pointer; nothing is dereferenced.
+        let result = unsafe pthread_create(
+            &thread,
+            nil,
+            { argument in
+                waitpid(pid_t(Int(bitPattern: argument)), nil, 0)
+                return nil
+            },
+            UnsafeMutableRawPointer(bitPattern: Int(process))
+        )
+        if result == 0 { pthread_detach(thread) }
     }
 
     private func spawn(log: Int32, life: Int32) throws(LaunchError) -> pid_t {
