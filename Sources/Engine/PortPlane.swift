@@ -61,7 +61,7 @@ import VhostUser
     /// How many of them are lossless.
     var lossless: UInt32 = 0
 
-    init(ageing: UInt32, storage: ForwardingTable.Storage?) {
+    init(ageing: UInt32, storage: ForwardingTable.Storage? = nil) {
         if let storage = unsafe storage {
             unsafe vale = unsafe Switch(ageing: ageing, storage: storage)
         } else {
