@@ -46,7 +46,7 @@ class Guest(Process):
         else:
             command = [test.program, "qemu"]
             network = ["-netdev", f"netmap,id=net0,ifname={port}" + netdev, "-device", device]
-        words = ["console=ttyS0 quiet panic=-1 mitigations=off", f"wv.name={name}",
+        words = ["console=ttyS0 quiet panic=-1 no_timer_check mitigations=off", f"wv.name={name}",
                  f"wv.ip={self.address}/24", "wv.life=900"]
         words += [f"wv.mtu={mtu}"] if mtu else []
         words += ["wv.serve=1"] if serve else []

@@ -23,10 +23,11 @@ extension Engine {
                 try plug(NetdevOptions(arguments), client: client, done: empty)
             case "netdev_del":
                 let port = try port(arguments, "id")
-                guard let plug = port.options.plug, let guest = guests[plug.guest] else {
-                    fallthrough
+                if let plug = port.options.plug, let guest = guests[plug.guest] {
+                    unplug(port, plug, guest, done: empty)
+                } else {
+                    reply(.success(try perform(request, client: client)))
                 }
-                unplug(port, plug, guest, done: empty)
             case "human-monitor-command":
                 let line = arguments["command-line"]?.stringValue ?? ""
                 monitor(line, client) { reply(.success(.string($0))) }

@@ -12,6 +12,7 @@ public import CNetmap
     @usableFromInline let ring: UnsafeMutableRawPointer
     @usableFromInline let driverEvent: UnsafeMutableRawPointer
     @usableFromInline let deviceEvent: UnsafeMutableRawPointer
+    /// Entries. (`RingFormat`)
     public let size: UInt16
     @usableFromInline let eventIndex: Bool
     @usableFromInline var signalled: UInt16
@@ -21,6 +22,7 @@ public import CNetmap
     // nothing behind it is seen before it is.
     @usableFromInline var heldSlot = -1
     @usableFromInline var heldWord: UInt64 = 0
+    /// Where the queue begins. (`RingFormat`)
     public let start: RingPosition
 
     /// Begins where `SET_VRING_BASE` says.
@@ -42,25 +44,31 @@ public import CNetmap
         disarm()
     }
 
+    /// NEXT, WRITE and INDIRECT. (`RingFormat`)
     @_noLocks @inlinable public static func flags(_ descriptor: Descriptor) -> UInt16 {
         UInt16(truncatingIfNeeded: descriptor.word &>> 48)
     }
 
+    /// The other half of the word. (`RingFormat`)
     @_noLocks @inlinable public static func tag(_ descriptor: Descriptor) -> UInt16 {
         UInt16(truncatingIfNeeded: descriptor.word &>> 32)
     }
 
+    /// The place of the next descriptor. (`RingFormat`)
     @_noLocks @inlinable public static func successor(inTable index: Int, tag: UInt16) -> Int {
         index &+ 1
     }
 
+    /// How indirect tables end. (`RingFormat`)
     @inlinable public static var tablesAreLinked: Bool { @_noLocks get { false } }
 
+    /// Whether there is an entry at `position`. (`RingFormat`)
     @_noLocks @inlinable
     public mutating func availability(_ position: RingPosition) -> Int {
         hasEntry(position) ? 1 : 0
     }
 
+    /// Looks without taking. (`RingFormat`)
     @_noLocks @inlinable
     public func hasEntry(_ position: RingPosition) -> Bool {
         let slot = Int(position & 0xffff)
@@ -71,12 +79,15 @@ public import CNetmap
         return available == UInt64(position &>> 16) && (word &>> 63) & 1 != available
     }
 
+    /// After a fault. (`RingFormat`)
     @_noLocks @inlinable
     public mutating func forget(_ position: RingPosition) {}
 
+    /// The chain at `position`. (`RingFormat`)
     @_noLocks @inlinable
     public func head(_ position: RingPosition) -> UInt16 { UInt16(truncatingIfNeeded: position) }
 
+    /// One load of two words. (`RingFormat`)
     @_noLocks @inlinable
     public func descriptor(_ index: Int) -> Descriptor {
         // SAFETY: `index` is below `size` (caller), so inside the ring.
@@ -84,11 +95,13 @@ public import CNetmap
         return unsafe Descriptor(address: nm_load64(cell), word: nm_load64(cell + 8))
     }
 
+    /// The place of the next descriptor. (`RingFormat`)
     @_noLocks @inlinable
     public func successor(inRing index: Int, tag: UInt16) -> Int {
         index &+ 1 == Int(size) ? 0 : index &+ 1
     }
 
+    /// The position behind a chain. (`RingFormat`)
     @_noLocks @inlinable
     public func advance(_ position: RingPosition, by descriptors: Int) -> RingPosition {
         let slot = Int(position & 0xffff) &+ descriptors
@@ -97,9 +110,11 @@ public import CNetmap
             : (position & 0x1_0000) ^ 0x1_0000 | UInt32(truncatingIfNeeded: slot &- Int(size))
     }
 
+    /// What the guest knows the chain by. (`RingFormat`)
     @_noLocks @inlinable
     public static func identifier(head: UInt16, lastTag: UInt16) -> UInt16 { lastTag }
 
+    /// Returns a chain. (`RingFormat`)
     @_noLocks @inlinable
     public mutating func setUsed(_ position: RingPosition, id: UInt16, length: UInt32) {
         let slot = Int(position & 0xffff)
@@ -116,6 +131,7 @@ public import CNetmap
         }
     }
 
+    /// Shows what was returned. (`RingFormat`)
     @_noLocks @inlinable
     public mutating func publish(_ position: RingPosition) {
         if heldSlot < 0 { return }
@@ -125,7 +141,9 @@ public import CNetmap
         hasNews = true
     }
 
-    // virtio 1.2, section 2.8.10; the event's slot is compared as if the ring never wrapped.
+    /// Whether to interrupt. (`RingFormat`)
+    ///
+    /// virtio 1.2, section 2.8.10; the event's slot is compared as if the ring never wrapped.
     @_noLocks @inlinable
     public mutating func needsInterrupt(_ position: RingPosition) -> Bool {
         guard hasNews else { return false }
@@ -147,6 +165,7 @@ public import CNetmap
         return new &- event &- 1 < new &- old
     }
 
+    /// Asks for a kick. (`RingFormat`)
     @_noLocks @inlinable
     public func arm(_ position: RingPosition) -> Bool {
         // SAFETY: the device's event area is four bytes.
@@ -156,12 +175,14 @@ public import CNetmap
         return hasEntry(position)
     }
 
+    /// Asks for no kicks. (`RingFormat`)
     @_noLocks @inlinable
     public func disarm() {
         // SAFETY: the device's event area is four bytes.
         unsafe nm_store32(deviceEvent, 1 &<< 16)
     }
 
+    /// What `GET_VRING_BASE` answers. (`RingFormat`)
     @_noLocks @inlinable
     public func base(_ position: RingPosition) -> UInt32 {
         let half = position & 0x7fff | (position &>> 16) &<< 15

@@ -3,11 +3,14 @@
 
 public import CNetmap
 
-/// A split ring, seen from the device. Indices run free in 16 bits.
+/// A split ring, seen from the device.
+///
+/// Indices run free in 16 bits.
 @safe public struct SplitRing: RingFormat, ~Copyable {
     @usableFromInline let descriptors: UnsafeMutableRawPointer
     @usableFromInline let available: UnsafeMutableRawPointer
     @usableFromInline let used: UnsafeMutableRawPointer
+    /// Entries. (`RingFormat`)
     public let size: UInt16
     @usableFromInline let mask: UInt16
     @usableFromInline let eventIndex: Bool
@@ -15,6 +18,7 @@ public import CNetmap
     @usableFromInline var signalled: UInt16
     @usableFromInline var signalledValid = false
     @usableFromInline var hasNews = false
+    /// Where the queue begins. (`RingFormat`)
     public let start: RingPosition
 
     /// Begins at used.idx, whatever the base.
@@ -36,20 +40,25 @@ public import CNetmap
         disarm()
     }
 
+    /// NEXT, WRITE and INDIRECT. (`RingFormat`)
     @_noLocks @inlinable public static func flags(_ descriptor: Descriptor) -> UInt16 {
         UInt16(truncatingIfNeeded: descriptor.word &>> 32)
     }
 
+    /// The other half of the word. (`RingFormat`)
     @_noLocks @inlinable public static func tag(_ descriptor: Descriptor) -> UInt16 {
         UInt16(truncatingIfNeeded: descriptor.word &>> 48)
     }
 
+    /// The place of the next descriptor. (`RingFormat`)
     @_noLocks @inlinable public static func successor(inTable index: Int, tag: UInt16) -> Int {
         Int(tag)
     }
 
+    /// How indirect tables end. (`RingFormat`)
     @inlinable public static var tablesAreLinked: Bool { @_noLocks get { true } }
 
+    /// Whether there is an entry at `position`. (`RingFormat`)
     @_noLocks @inlinable
     public mutating func availability(_ position: RingPosition) -> Int {
         let index = UInt16(truncatingIfNeeded: position)
@@ -62,11 +71,13 @@ public import CNetmap
         return 1
     }
 
+    /// After a fault. (`RingFormat`)
     @_noLocks @inlinable
     public mutating func forget(_ position: RingPosition) {
         seen = UInt16(truncatingIfNeeded: position)
     }
 
+    /// The chain at `position`. (`RingFormat`)
     @_noLocks @inlinable
     public func head(_ position: RingPosition) -> UInt16 {
         let index = Int(UInt16(truncatingIfNeeded: position) & mask)
@@ -74,6 +85,7 @@ public import CNetmap
         return unsafe nm_load16(available + NM_VRING_AVAIL_RING + 2 &* index)
     }
 
+    /// One load of two words. (`RingFormat`)
     @_noLocks @inlinable
     public func descriptor(_ index: Int) -> Descriptor {
         // SAFETY: `index` is below `size` (caller), so inside the table.
@@ -81,17 +93,21 @@ public import CNetmap
         return unsafe Descriptor(address: nm_load64(cell), word: nm_load64(cell + 8))
     }
 
+    /// The place of the next descriptor. (`RingFormat`)
     @_noLocks @inlinable
     public func successor(inRing index: Int, tag: UInt16) -> Int { Int(tag) }
 
+    /// The position behind a chain. (`RingFormat`)
     @_noLocks @inlinable
     public func advance(_ position: RingPosition, by descriptors: Int) -> RingPosition {
         RingPosition(UInt16(truncatingIfNeeded: position) &+ 1)
     }
 
+    /// What the guest knows the chain by. (`RingFormat`)
     @_noLocks @inlinable
     public static func identifier(head: UInt16, lastTag: UInt16) -> UInt16 { head }
 
+    /// Returns a chain. (`RingFormat`)
     @_noLocks @inlinable
     public mutating func setUsed(_ position: RingPosition, id: UInt16, length: UInt32) {
         let index = Int(UInt16(truncatingIfNeeded: position) & mask)
@@ -102,6 +118,7 @@ public import CNetmap
         )
     }
 
+    /// Shows what was returned. (`RingFormat`)
     @_noLocks @inlinable
     public mutating func publish(_ position: RingPosition) {
         // SAFETY: a fixed offset in the used ring.
@@ -109,7 +126,9 @@ public import CNetmap
         hasNews = true
     }
 
-    // virtio 1.2, section 2.7.10.
+    /// Whether to interrupt. (`RingFormat`)
+    ///
+    /// virtio 1.2, section 2.7.10.
     @_noLocks @inlinable
     public mutating func needsInterrupt(_ position: RingPosition) -> Bool {
         guard hasNews else { return false }
@@ -129,6 +148,7 @@ public import CNetmap
         return isFirst || new &- event &- 1 < new &- old
     }
 
+    /// Asks for a kick. (`RingFormat`)
     @_noLocks @inlinable
     public func arm(_ position: RingPosition) -> Bool {
         let index = UInt16(truncatingIfNeeded: position)
@@ -145,6 +165,7 @@ public import CNetmap
         return hasEntry(position)
     }
 
+    /// Looks without taking. (`RingFormat`)
     @_noLocks @inlinable
     public func hasEntry(_ position: RingPosition) -> Bool {
         // SAFETY: a fixed offset in the available ring.
@@ -152,6 +173,7 @@ public import CNetmap
             != UInt16(truncatingIfNeeded: position)
     }
 
+    /// Asks for no kicks. (`RingFormat`)
     @_noLocks @inlinable
     public func disarm() {
         // With event-idx the event stays behind and is not met again for 65536 entries.
@@ -159,6 +181,7 @@ public import CNetmap
         if !eventIndex { unsafe nm_store16(used + NM_VRING_USED_FLAGS, 1) }
     }
 
+    /// What `GET_VRING_BASE` answers. (`RingFormat`)
     @_noLocks @inlinable
     public func base(_ position: RingPosition) -> UInt32 { position & 0xffff }
 }

@@ -35,15 +35,22 @@ extension Virtqueue where Format: ~Copyable {
         collectedCount = 0
         withoutFrame = 0
         if isFaulty { return }
+        warm(limit, writing: false)
         let headerLength = self.headerLength
+        let shortest = headerLength &+ 14
+        let span = UInt(bitPattern: VisitBudget.largeLength &- shortest)
         let frames = unsafe batch.frames
+        let collected = unsafe self.collected
+        let first = batch.count
         var at = position
         var taken = 0
+        var index = first
         var bytes = 0
-        let first = batch.count
         var offloaded = 0
         var work = 0
-        while taken < limit && work <= VisitBudget.work && batch.hasRoom {
+        // How many more plain frames fit before anything else has to be asked.
+        var room = batch.hasRoom ? min(limit, FrameBatch.frameCapacity &- first) : 0
+        while room > 0 {
             let available = ring.availability(at)
             guard available > 0 else {
                 if available < 0 { fail(.availableIndex) }
@@ -56,53 +63,61 @@ extension Virtqueue where Format: ~Copyable {
             }
             let descriptor = ring.descriptor(Int(head))
             let length = descriptor.length
-            let index = batch.count
-            var used = 1
-            var id = Format.identifier(head: head, lastTag: Format.tag(descriptor))
             // One readable descriptor with header and frame: what drivers do with linear frames. A
             // large one takes the longer way, where the work of a visit is added up.
-            if Format.flags(descriptor) & 7 == 0, length >= headerLength &+ 14,
-                length <= VisitBudget.largeLength,
+            if Format.flags(descriptor) & 7 == 0, UInt(bitPattern: length &- shortest) <= span,
                 let host = unsafe translate(descriptor.address, length)
             {
                 // SAFETY: `length` bytes at `host` are the guest's.
                 let low = unsafe nm_load64(host)
-                let start = unsafe host + headerLength
-                unsafe nm_prefetch(start)
+                let frameLength = length &- headerLength
                 unsafe frames[index] = unsafe Frame(
-                    address: start,
-                    length: UInt32(truncatingIfNeeded: length &- headerLength)
+                    address: host + headerLength,
+                    length: UInt32(truncatingIfNeeded: frameLength)
                 )
-                if low & 0xff01 != 0 {
-                    let request = RawOffload(low: low, high: unsafe nm_load16(host + 8))
-                    if batch.appendLast(request, counters) { offloaded = offloaded &+ 1 }
-                } else {
-                    batch.count = index &+ 1
+                // SAFETY: `taken` is below the capacity.
+                let id = Format.identifier(head: head, lastTag: Format.tag(descriptor))
+                unsafe collected[taken] = UInt32(id) | 1 &<< 16
+                taken = taken &+ 1
+                at = ring.advance(at, by: 1)
+                if low & 0xff01 == 0 {
+                    index = index &+ 1
+                    room = room &- 1
+                    bytes = bytes &+ frameLength
+                    continue
                 }
+                batch.count = index
+                let request = RawOffload(low: low, high: unsafe nm_load16(host + 8))
+                if batch.appendLast(request, counters) { offloaded = offloaded &+ 1 }
             } else {
+                batch.count = index
                 let before = batch.extraSegments
                 let chain = collectChain(at, into: &batch, counters, &offloaded)
                 guard chain.isValid else { break }
-                used = chain.descriptors
-                id = chain.id
                 // A guest gets as much of a worker as its neighbours, whatever its frames are made of.
                 work =
                     work &+ VisitBudget.descriptorWork &* (batch.extraSegments &- before)
                     &+ (batch.count == index
                         ? VisitBudget.vainWork : Int(unsafe frames[index].length))
+                unsafe collected[taken] =
+                    UInt32(chain.id)
+                    | UInt32(truncatingIfNeeded: chain.descriptors) &<< 16
+                taken = taken &+ 1
+                at = ring.advance(at, by: chain.descriptors)
             }
-            if batch.count != index {
-                bytes = bytes &+ Int(unsafe frames[index].length)
+            if batch.count == index {
+                withoutFrame |= 1 &<< UInt64(taken &- 1)
             } else {
-                withoutFrame |= 1 &<< UInt64(taken)
+                bytes = bytes &+ Int(unsafe frames[index].length)
             }
-            // SAFETY: `taken` is below the capacity.
-            unsafe collected[taken] = UInt32(id) | UInt32(truncatingIfNeeded: used) &<< 16
-            at = ring.advance(at, by: used)
-            taken = taken &+ 1
+            index = batch.count
+            room =
+                batch.hasRoom && work <= VisitBudget.work
+                ? min(limit &- taken, FrameBatch.frameCapacity &- index) : 0
         }
+        batch.count = index
         collectedCount = taken
-        let count = batch.count &- first
+        let count = index &- first
         if count != 0 { counters.count(packets: count, bytes: bytes, offloaded: offloaded) }
     }
 

@@ -40,7 +40,7 @@ final class DemoGuest {
             [
                 "-append",
                 // The guest ends itself after ten minutes, should nobody be left to end it.
-                "console=ttyS0 quiet panic=-1 mitigations=off wv.name=\(name) "
+                "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off wv.name=\(name) "
                     + "wv.ip=\(address)/24 wv.serve=1 wv.life=600",
             ],
             [

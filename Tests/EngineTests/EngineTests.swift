@@ -201,8 +201,8 @@ struct EngineTests {
                 }
                 engine.shutDown()
             }
-            precondition(openDescriptors() == before)
-            precondition(directory.entries == [])
+            let (open, left) = (openDescriptors(), directory.entries)
+            if open != before || left != [] { fatalError("\(open) of \(before) open, left: \(left)") }
         }
     }
 }

@@ -26,7 +26,7 @@ import VhostUser
             page: page
         )
         unsafe vale = .allocate(capacity: 1)
-        unsafe vale.initialize(to: SwitchPlane(ageing: 300, storage: nil))
+        unsafe vale.initialize(to: SwitchPlane(ageing: 300))
     }
 
     /// Adds a port with `buffers` receive buffers of `size`; senders wait `patience` milliseconds if the

@@ -52,7 +52,15 @@ NM_INLINE void nm_pause(void) {
 }
 
 NM_INLINE void nm_prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }
-NM_INLINE void nm_prefetch_write(const void *p) { __builtin_prefetch(p, 1, 3); }
+// Asks for the line with the right to write it. The compiler would emit a plain prefetch: the baseline
+// of x86-64 lacks the instruction, but every processor since 2005 has it or takes it as a no-op.
+NM_INLINE void nm_prefetch_write(const void *p) {
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+#else
+    __builtin_prefetch(p, 1, 3);
+#endif
+}
 
 // A lock that only the engine's own workers ever hold, for the length of one batch.
 NM_INLINE int nm_try_lock(uint32_t *lock) { return __atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE) == 0; }
