@@ -202,7 +202,9 @@ struct EngineTests {
                 engine.shutDown()
             }
             let (open, left) = (openDescriptors(), directory.entries)
-            if open != before || left != [] { fatalError("\(open) of \(before) open, left: \(left)") }
+            if open != before || left != [] {
+                fatalError("\(open) descriptors open, \(before) before; left: \(left)")
+            }
         }
     }
 }
