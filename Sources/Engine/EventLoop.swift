@@ -75,10 +75,16 @@ final class EventLoop {
             for event in events.prefix(Int(max(0, count))) {
                 handlers[event.token]?(Readiness(rawValue: event.events))
             }
-            let now = nm_monotonic_ns()
-            let due = timers.filter { $0.due <= now }
-            timers.removeAll { $0.due <= now }
-            for timer in due { timer.body() }
+            fireTimers(before: nm_monotonic_ns())
+        }
+    }
+
+    /// Calls what is due, in its order; what a body cancels is not called any more.
+    private func fireTimers(before now: UInt64) {
+        while let next = timers.indices.min(by: { timers[$0].due < timers[$1].due }),
+            timers[next].due <= now
+        {
+            timers.remove(at: next).body()
         }
     }
 
