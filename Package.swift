@@ -69,20 +69,26 @@ let package = Package(
             path: "Benchmarks/Virtqueue",
             swiftSettings: settings
         ),
+        .target(
+            name: "TestSupport",
+            dependencies: ["CNetmap", "Netmap"],
+            path: "Tests/Support",
+            swiftSettings: settings
+        ),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
         .testTarget(
             name: "NetmapTests",
-            dependencies: ["CNetmap", "Netmap", "Wire"],
+            dependencies: ["CNetmap", "Netmap", "Wire", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
             name: "ValeTests",
-            dependencies: ["Netmap", "Vale", "Wire"],
+            dependencies: ["Netmap", "Vale", "Wire", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(
             name: "VhostUserTests",
-            dependencies: ["CNetmap", "Netmap", "VhostUser", "Wire"],
+            dependencies: ["CNetmap", "Netmap", "VhostUser", "Wire", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: settings),

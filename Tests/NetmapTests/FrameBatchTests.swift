@@ -1,6 +1,7 @@
 // Reading frames that lie in pieces, wherever the pieces end.
 
 import CNetmap
+import TestSupport
 import Testing
 
 @testable import Netmap

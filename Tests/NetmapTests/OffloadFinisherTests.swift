@@ -1,6 +1,7 @@
 // Frames with offload requests become complete frames: checked by a receiver that believes nothing.
 
 import CNetmap
+import TestSupport
 import Testing
 import Wire
 

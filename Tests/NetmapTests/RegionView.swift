@@ -3,6 +3,7 @@
 import CNetmap
 import Glibc
 import Netmap
+import TestSupport
 import Testing
 
 /// Raw access to a region's memory, for its owner's side and for those who misuse it.

@@ -1,6 +1,7 @@
 // The forwarding database against a dictionary, and against those who want to break it.
 
 import Netmap
+import TestSupport
 import Testing
 
 @testable import Vale

@@ -2,6 +2,7 @@
 
 import CNetmap
 import Netmap
+import TestSupport
 import Testing
 
 @testable import Vale

@@ -3,6 +3,7 @@
 import CNetmap
 import Glibc
 import Netmap
+import TestSupport
 import Testing
 
 @testable import VhostUser

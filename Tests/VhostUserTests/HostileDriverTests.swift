@@ -3,6 +3,7 @@
 // outside the guest's memory was touched (`GuestRAM` traps or notices).
 
 import Netmap
+import TestSupport
 import Testing
 
 @testable import VhostUser

@@ -1,6 +1,7 @@
 // What a guest can write into a virtio-net header, and what a receiver without offloads makes of it.
 
 import Netmap
+import TestSupport
 import Testing
 
 @testable import VhostUser

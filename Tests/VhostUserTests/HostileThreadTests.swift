@@ -5,6 +5,7 @@ import CNetmap
 import Glibc
 import Netmap
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import VhostUser

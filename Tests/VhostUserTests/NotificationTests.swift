@@ -1,6 +1,7 @@
 // Who has to wake whom, sentence by sentence (virtio 1.2, sections 2.7.7 and 2.7.10).
 
 import Netmap
+import TestSupport
 import Testing
 
 @testable import VhostUser

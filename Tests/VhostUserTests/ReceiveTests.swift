@@ -1,6 +1,7 @@
 // Frames to the guest: a random sender and a random receiver, and a model of what must arrive.
 
 import Netmap
+import TestSupport
 import Testing
 
 @testable import VhostUser

@@ -2,6 +2,7 @@
 
 import Glibc
 import Netmap
+import TestSupport
 import Testing
 
 @testable import VhostUser

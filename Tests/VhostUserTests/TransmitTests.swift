@@ -1,6 +1,7 @@
 // Frames from the guest: the same frame, however its driver cuts it into descriptors.
 
 import Netmap
+import TestSupport
 import Testing
 
 @testable import VhostUser

@@ -3,6 +3,7 @@
 
 import CNetmap
 import Netmap
+import TestSupport
 
 @testable import VhostUser
 

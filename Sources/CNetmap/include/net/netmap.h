@@ -3,8 +3,6 @@
 // A region is one piece of memory that a port's owner and the switch both map:
 //
 //   region  +----------------+  0
-//           | netmap_if      |  names the port, holds the offsets of its rings
-//           +----------------+
 //           | netmap_ring    |  256-byte header, then num_slots slots of 16 bytes
 //           | slot[0..n)     |  each slot names a buffer by index
 //           +----------------+

@@ -1,15 +1,15 @@
 // Randomness that can be repeated, and counters that belong to one test.
 
 import CNetmap
-import Netmap
+package import Netmap
 
 /// A seeded generator (SplitMix64), so that a failure can be repeated.
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
+package struct Seeded: RandomNumberGenerator {
+    package var state: UInt64
 
-    init(_ seed: Int) { state = UInt64(truncatingIfNeeded: seed) }
+    package init(_ seed: Int) { state = UInt64(truncatingIfNeeded: seed) }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var z = state
         z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
@@ -17,15 +17,15 @@ struct Seeded: RandomNumberGenerator {
         return z ^ z >> 31
     }
 
-    mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+    package mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 
-    mutating func within(_ range: ClosedRange<Int>) -> Int {
+    package mutating func within(_ range: ClosedRange<Int>) -> Int {
         range.lowerBound + below(range.count)
     }
 
-    mutating func chance(_ percent: Int) -> Bool { below(100) < percent }
+    package mutating func chance(_ percent: Int) -> Bool { below(100) < percent }
 
-    mutating func bytes(_ count: Int) -> [UInt8] {
+    package mutating func bytes(_ count: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count + 8)
         while bytes.count < count {
@@ -39,7 +39,7 @@ struct Seeded: RandomNumberGenerator {
     }
 
     /// Cuts `total` into `pieces` lengths of at least one byte (fewer if there are not enough).
-    mutating func split(_ total: Int, into pieces: Int) -> [Int] {
+    package mutating func split(_ total: Int, into pieces: Int) -> [Int] {
         var lengths: [Int] = []
         var left = total
         for k in 0..<pieces where left > 0 {
@@ -53,20 +53,20 @@ struct Seeded: RandomNumberGenerator {
 }
 
 /// The counters of one direction, in memory of the test.
-@safe final class CounterPage {
+@safe package final class CounterPage {
     private let page: UnsafeMutablePointer<nm_direction_counters>
 
-    init() {
+    package init() {
         unsafe page = .allocate(capacity: 1)
         unsafe page.initialize(to: nm_direction_counters())
     }
 
     deinit { unsafe page.deallocate() }
 
-    var counters: DirectionCounters { unsafe DirectionCounters(unsafePage: page) }
+    package var counters: DirectionCounters { unsafe DirectionCounters(unsafePage: page) }
 
     /// The reasons that were counted, by name.
-    var drops: [String: UInt64] {
+    package var drops: [String: UInt64] {
         var drops: [String: UInt64] = [:]
         for reason in DropReason.allCases where counters.dropped(reason) != 0 {
             drops[reason.name] = counters.dropped(reason)
