@@ -91,7 +91,8 @@ final class Connection {
     ///
     /// - Parameters:
     ///   - message: bytes.
-    ///   - file: a descriptor to go with the first of them, once they are all that is to be sent.
+    ///   - file: a descriptor to go with the first of them.
+    /// - Throws: when the peer is gone or does not read.
     func send(_ message: [UInt8], _ file: OwnedDescriptor? = nil) throws(Ended) {
         if let file {
             // Descriptors come with the byte that they were sent with, so nothing may be before it.

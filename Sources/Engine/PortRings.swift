@@ -112,7 +112,12 @@ import VhostUser
             unsafe nm_store64_release(&pair.pointee.sink, address)
             if isLossless { pool.watch(kick) }
         }
-        logger.debug("ring \(index) started", metadata: ["size": "\(setup.size)"])
+        logger.debug(
+            "ring \(index) started",
+            metadata: [
+                "size": "\(setup.size)", "base": "\(setup.base)", "at": "\(unsafe queue.base)",
+            ]
+        )
     }
 
     func stop(ring index: Int) -> UInt32 {

@@ -22,6 +22,7 @@ import Glibc
     ///   - length: bytes; a multiple of the file's block size on hugetlbfs.
     ///   - isForeign: whether others can cut the file short. Where nothing is left, zeroes are read
     ///     then instead of dying of SIGBUS, and `isTruncated` says so.
+    /// - Throws: when the kernel refuses.
     public init(
         _ file: OwnedDescriptor,
         length: Int,

@@ -45,5 +45,7 @@
         unsafe self.features = features
         unsafe self.memory = memory
         unsafe self.dirty = dirty
+        unsafe self.translations = translations
+        unsafe self.record = record
     }
 }

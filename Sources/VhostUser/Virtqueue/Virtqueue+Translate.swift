@@ -7,6 +7,7 @@ extension Virtqueue where Format: ~Copyable {
     ///   - address: as the driver gave it.
     ///   - length: bytes.
     ///   - isWrite: whether the device is going to write there.
+    /// - Returns: where they are for us, or nil; then it may have been noted that a translation is missing.
     @inlinable
     mutating func translate(
         _ address: UInt64,
