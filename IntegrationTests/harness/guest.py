@@ -19,10 +19,13 @@ class Guest(Process):
     `socket`   instead of both: a vhost-user socket, and plain qemu-system-x86_64
     `chardev`  properties added to its chardev, e.g. "reconnect=1" or "server=on"
     `device`   properties added to virtio-net-pci, e.g. "mrg_rxbuf=off"
+    `machine`  arguments that have to come before devices, e.g. an IOMMU
+    `kernel`   words added to the kernel's command line
     """
 
     def __init__(self, test, name, number, port=None, engine=None, socket=None, mtu=None,
-                 serve=False, device="", netdev="", chardev="", memory=192, reboots=False, extra=()):
+                 serve=False, device="", netdev="", chardev="", memory=192, reboots=False, machine=(), kernel="",
+                 extra=()):
         image = test.image()
         self.test = test
         self.number = number
@@ -48,13 +51,14 @@ class Guest(Process):
             network = ["-netdev", f"netmap,id=net0,ifname={port}" + netdev, "-device", device]
         words = ["console=ttyS0 quiet panic=-1 no_timer_check mitigations=off", f"wv.name={name}",
                  f"wv.ip={self.address}/24", "wv.life=900"]
+        words += [kernel] if kernel else []
         words += [f"wv.mtu={mtu}"] if mtu else []
         words += ["wv.serve=1"] if serve else []
         self.monitor_path = os.path.join(test.directory, name + ".qmp")
         self.started = time.monotonic()
         super().__init__(
             test, name,
-            [*command, *network, "-m", memory, "-accel", test.accelerator(), "-cpu", "max",
+            [*command, *machine, *network, "-m", memory, "-accel", test.accelerator(), "-cpu", "max",
              "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
              *([] if reboots else ["-no-reboot"]),
              "-qmp", f"unix:{self.monitor_path},server=on,wait=off",

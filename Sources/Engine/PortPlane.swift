@@ -19,7 +19,7 @@ import VhostUser
     var sourceEnabled: UInt32 = 0
     /// Whether `sink` takes frames.
     var sinkEnabled: UInt32 = 0
-    /// Held by a worker for the length of one delivery, never by anybody else.
+    /// Held for the length of one delivery by a worker, or as long by the control thread.
     var sinkLock: UInt32 = 0
     /// Eventfd that interrupts the guest for its transmit queue.
     var sourceCall: UInt32 = .max

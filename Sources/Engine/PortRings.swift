@@ -45,6 +45,8 @@ import VhostUser
     /// Call descriptors of our own, for front-ends that want messages, and what watches them.
     private var relays: [Int: (file: OwnedDescriptor, token: UInt64)] = [:]
     private var channel: BackendChannel?
+    /// Kicks that are waited for here, not by workers: those of receive rings behind an IOMMU.
+    private var firstKicks: [Int: (file: OwnedDescriptor, token: UInt64)] = [:]
 
     init(
         plane: UnsafeMutablePointer<PortPlane>,
@@ -107,8 +109,8 @@ import VhostUser
             unsafe nm_store64_release(&pair.pointee.source, address)
             unsafe pool.serve(plane, index / 2, kick: kick)
         } else {
-            unsafe queue.lookAhead()
             unsafe pair.pointee.stall = Stall()
+            if setup.isTranslated { awaitFirstBuffers(index, kick) }
             unsafe nm_store64_release(&pair.pointee.sink, address)
             if isLossless { pool.watch(kick) }
         }
@@ -133,6 +135,7 @@ import VhostUser
     /// Takes a ring away from the workers and waits until none uses it.
     func unpublish(_ index: Int) {
         guard let ring = rings[index] else { return }
+        forgetFirstKick(index)
         let pair = unsafe plane.pointee.pairs + index / 2
         if index % 2 == 1 {
             unsafe nm_store64_release(&pair.pointee.source, 0)
@@ -209,6 +212,38 @@ import VhostUser
         } catch {
             logger.error("ring \(index) cannot interrupt its guest: \(error)")
         }
+    }
+
+    /// Has a new receive ring's buffers looked up before the first frame is there.
+    ///
+    /// From the second frame on workers look ahead by themselves.
+    private func awaitFirstBuffers(_ index: Int, _ kick: OwnedDescriptor?) {
+        guard !lookAhead(index), let kick, firstKicks[index] == nil else { return }
+        firstKicks[index] = try? (
+            kick,
+            loop.watch(kick) { [unowned self] _ in
+                // Front-ends kick once by themselves, before there are any buffers.
+                _ = nm_eventfd_drain(kick.number)
+                if lookAhead(index) { forgetFirstKick(index) }
+            }
+        )
+    }
+
+    /// - Returns: whether there were buffers to look up; if not, the guest will kick.
+    private func lookAhead(_ index: Int) -> Bool {
+        guard let ring = rings[index], !ring.isBroken else { return true }
+        let pair = unsafe plane.pointee.pairs + index / 2
+        while unsafe nm_try_lock(&pair.pointee.sinkLock) == 0 { nm_pause() }
+        defer { unsafe nm_unlock(&pair.pointee.sinkLock) }
+        guard unsafe ring.queue.arm() else { return false }
+        unsafe ring.queue.disarm()
+        unsafe ring.queue.lookAhead()
+        _ = nm_eventfd_ring(pool.attention.number)
+        return true
+    }
+
+    private func forgetFirstKick(_ index: Int) {
+        if let (file, token) = firstKicks.removeValue(forKey: index) { loop.unwatch(file, token) }
     }
 
     func setError(ring index: Int, _ error: OwnedDescriptor?) {

@@ -75,7 +75,7 @@ public struct IOTLB: Sendable {
 
     /// Adds an entry, in place of what was known of its range.
     mutating func insert(_ entry: Translation) {
-        remove(entry.address, entry.size)
+        remove(entry.address, through: entry.last)
         if entries.count >= IOTLB.capacity {
             victim = (victim + 1) % entries.count
             entries.remove(at: victim)
@@ -84,9 +84,7 @@ public struct IOTLB: Sendable {
     }
 
     /// Forgets every entry that has an address in the range.
-    mutating func remove(_ address: UInt64, _ size: UInt64) {
-        let (end, overflow) = address.addingReportingOverflow(size)
-        let last = overflow ? UInt64.max : end &- 1
+    mutating func remove(_ address: UInt64, through last: UInt64) {
         var first = index(of: address)
         if first > 0, entries[first - 1].last >= address { first -= 1 }
         var behind = first

@@ -156,13 +156,15 @@ extension Session {
                 throw SessionError("a translation of \(size) bytes that wraps around")
             }
             iotlb.insert(entry)
-            asked = asked.filter { $0 < entry.address || $0 > entry.last }
+            forgetAsked(entry.address, entry.last)
             controller.setTranslations(iotlb)
             try startWaiting(&controller)
         case 3:
             // A range that ends with the address space has a size that does not fit.
-            iotlb.remove(address, size == 0 ? .max : size)
-            asked = []
+            let (end, overflow) = address.addingReportingOverflow(size)
+            let last = overflow || size == 0 ? .max : end - 1
+            iotlb.remove(address, through: last)
+            forgetAsked(address, last)
             // Rings first: what they lie in must not be used after the reply.
             for index in rings.indices where rings[index].isRunning && !isTranslated(rings[index]) {
                 stop(index, &controller)
@@ -181,10 +183,16 @@ extension Session {
         isWrite: Bool,
         _ controller: inout some RingController
     ) {
+        // A device that is being reset needs none, and its front-end has nowhere to look them up.
+        if has(ProtocolFeature.status), status == 0 { return }
         // One that is asked for is on its way, or the front-end refuses it.
         let page = address & ~(IOTLB.page - 1) | (isWrite ? 1 : 0)
         guard asked.count < IOTLB.capacity, asked.insert(page).inserted else { return }
         controller.ask(.translationMiss(address: address, isWrite: isWrite))
+    }
+
+    private mutating func forgetAsked(_ first: UInt64, _ last: UInt64) {
+        asked = asked.filter { $0 | (IOTLB.page - 1) < first || $0 > last }
     }
 
     private func isTranslated(_ ring: RingState) -> Bool {

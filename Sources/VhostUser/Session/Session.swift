@@ -92,6 +92,7 @@ public struct Session {
         case .setStatus:
             // Zero comes before GET_VRING_BASE in QEMU 7.2, so it must not forget the indices.
             status = try payload.word()
+            asked = []
         case .getStatus: return .word(status)
         case .resetDevice: resetDevice(&controller)
 
