@@ -19,10 +19,12 @@ class Guest(Process):
     `socket`   instead of both: a vhost-user socket, and plain qemu-system-x86_64
     `chardev`  properties added to its chardev, e.g. "reconnect=1" or "server=on"
     `device`   properties added to virtio-net-pci, e.g. "mrg_rxbuf=off"
+    `initrd`   another initramfs than that of the image (see `overlay`)
     """
 
     def __init__(self, test, name, number, port=None, engine=None, socket=None, mtu=None,
-                 serve=False, device="", netdev="", chardev="", memory=192, reboots=False, extra=()):
+                 serve=False, device="", netdev="", chardev="", memory=192, reboots=False, initrd=None,
+                 extra=()):
         image = test.image()
         self.test = test
         self.number = number
@@ -58,7 +60,7 @@ class Guest(Process):
              "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
              *([] if reboots else ["-no-reboot"]),
              "-qmp", f"unix:{self.monitor_path},server=on,wait=off",
-             "-kernel", f"{image}/vmlinuz", "-initrd", f"{image}/initramfs",
+             "-kernel", f"{image}/vmlinuz", "-initrd", initrd or f"{image}/initramfs",
              "-append", " ".join(words), *extra],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env=engine.environment if engine else None)

@@ -32,3 +32,14 @@ def verdict(path):
     count = {protocol: tuple(sum(row[place] == word for row in rows) for word in "10")
              for place, protocol in enumerate(CHECKED, 1)}
     return count, [row[0] for row in rows if "0" in row[1:]]
+
+
+def longest(path):
+    """The length of the longest frame in a capture."""
+    with open(path, "rb") as file:
+        data = file.read()
+    at, most = 24, 0
+    while at < len(data):
+        kept, length = struct.unpack_from("<II", data, at + 8)
+        at, most = at + 16 + kept, max(most, length)
+    return most
