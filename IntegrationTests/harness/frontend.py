@@ -39,6 +39,8 @@ class Ring:
 
     def __init__(self, memory, offset, size):
         self.memory, self.size = memory, size
+        # For what the other side reads meanwhile: one store each, where struct.pack_into writes zeroes first.
+        self.words = memoryview(memory).cast("H")
         self.table = offset
         self.available = offset + 16 * size
         self.used = (self.available + 6 + 2 * size + 3) & ~3
@@ -54,13 +56,13 @@ class Ring:
         """Makes a chain available; x86 keeps the order of the two stores."""
         struct.pack_into("<H", self.memory, self.available + 4 + 2 * (self.added % self.size), head)
         self.added = (self.added + 1) & 0xffff
-        struct.pack_into("<H", self.memory, self.available + 2, self.added)
+        self.words[self.available // 2 + 1] = self.added
 
     def notify(self):
         os.eventfd_write(self.kick, 1)
 
     def pending(self):
-        return (struct.unpack_from("<H", self.memory, self.used + 2)[0] - self.seen) & 0xffff
+        return (self.words[self.used // 2 + 1] - self.seen) & 0xffff
 
     def take(self):
         """The next used element: (head, length)."""
@@ -78,6 +80,7 @@ class Ring:
         return True
 
     def close(self):
+        self.words.release()
         os.close(self.kick)
         os.close(self.call)
 
