@@ -88,12 +88,13 @@ class Ring:
 class Frontend:
     """A port's guest, started and enabled when the constructor returns.
 
-    `features`  names of virtio-net features, beside those of a sender
+    `features`  names of virtio-net features
+    `asks`      more of them: what it may leave to the switch when it sends
     `chains`    how many receive buffers; each of `pieces` descriptors of `size` bytes
     """
 
-    def __init__(self, test, path, features=("mrg_rxbuf",), chains=256, size=2048, pieces=1):
-        self.features = VERSION_1 | sum(1 << FEATURES[name] for name in (*SENDER, *features))
+    def __init__(self, test, path, features=("mrg_rxbuf",), asks=SENDER, chains=256, size=2048, pieces=1):
+        self.features = VERSION_1 | sum(1 << FEATURES[name] for name in (*asks, *features))
         self.size, self.pieces, self.mergeable = size, pieces, "mrg_rxbuf" in features
         receive_area = 1 << 16
         self.transmit_area = (receive_area + chains * pieces * size + 4095) & ~4095
