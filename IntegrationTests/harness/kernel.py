@@ -5,6 +5,7 @@ offloads demand: what our switch is compared with. The namespace ends with the t
 """
 
 import ctypes
+import errno
 import fcntl
 import os
 import select
@@ -81,16 +82,22 @@ class Bridge:
         return tap
 
     def accept(self, features):
-        """What the receiver takes: names of virtio-net features; others than offloads mean nothing here."""
-        fcntl.ioctl(self.target, TUNSETOFFLOAD, sum(OFFLOADS.get(name, 0) for name in features))
+        """What the receiver takes: names of virtio-net features, of which offloads count; whether this kernel can."""
+        try:
+            fcntl.ioctl(self.target, TUNSETOFFLOAD, sum(OFFLOADS.get(name, 0) for name in features))
+            return True
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return False
 
     def send(self, frame, header=bytes(HEADER.size)):
-        """Returns whether the kernel took the frame."""
+        """Writes a frame; one that the kernel refuses does not arrive, like one that a switch drops."""
         try:
             os.write(self.source, header + frame)
-            return True
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
 
     def receive_until(self, last):
         frames = []

@@ -132,7 +132,9 @@ def chance(dice, number):
     more = dict(tags=dice.choice(((), (), TAG, TWO_TAGS)), payload=payload)
     if kind:
         # Between what makes many segments and what makes one; of fragments, IP counts eights.
-        more.update(kind=kind, gso=dice.randrange(300, 2000) & (~7 if kind == UFO else ~0))
+        gso = dice.randrange(300, 2000) & (~7 if kind == UFO else ~0)
+        # One segment that is not shorter than its headers: the kernel drops it (6.18), which nobody need imitate.
+        more.update(kind=kind, gso=gso, payload=payload + 200 if gso - 200 < payload <= gso else payload)
     if version == 4:
         more.update(options=dice.choice((b"", ROUTER_ALERT, ROUTER_ALERT * 10)), identification=dice.randrange(1 << 16),
                     fragment=dice.choice((0, 0x4000)))
