@@ -17,12 +17,14 @@ def write(path, frames):
 
 
 def verdict(path):
-    """How many checksums tshark finds good and bad, by protocol: {"tcp": (good, bad), ...}; and the frames that are bad."""
+    """What tshark finds: checksums good and bad by protocol, {"tcp": (good, bad), ...}, and the numbers of bad frames."""
     options = [word for protocol in CHECKED for word in ("-o", f"{protocol}.check_checksum:TRUE")]
     fields = [word for protocol in CHECKED for word in ("-e", f"{protocol}.checksum.status")]
     try:
-        done = subprocess.run(["tshark", "-n", "-r", path, *options, "-T", "fields", "-E", "separator=;", "-E", "occurrence=f",
-                               "-e", "frame.number", *fields], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            ["tshark", "-n", "-r", path, *options, "-T", "fields", "-E", "separator=;", "-E", "occurrence=f",
+             "-e", "frame.number", *fields],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     except FileNotFoundError:
         raise Skipped("tshark is not installed: scripts/install-packages test") from None
     if done.returncode:
