@@ -21,10 +21,12 @@ class Guest(Process):
     `device`   properties added to virtio-net-pci, e.g. "mrg_rxbuf=off"
     `machine`  arguments that have to come before devices, e.g. an IOMMU
     `kernel`   words added to the kernel's command line
+    `initrd`   another initramfs than that of the image (see `overlay`)
     """
 
     def __init__(self, test, name, number, port=None, engine=None, socket=None, mtu=None,
-                 serve=False, device="", netdev="", chardev="", memory=192, reboots=False, machine=(), kernel="",
+                 serve=False, device="", netdev="", chardev="", memory=192, reboots=False, machine=(),
+                 kernel="", initrd=None,
                  extra=()):
         image = test.image()
         self.test = test
@@ -62,7 +64,7 @@ class Guest(Process):
              "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio",
              *([] if reboots else ["-no-reboot"]),
              "-qmp", f"unix:{self.monitor_path},server=on,wait=off",
-             "-kernel", f"{image}/vmlinuz", "-initrd", f"{image}/initramfs",
+             "-kernel", f"{image}/vmlinuz", "-initrd", initrd or f"{image}/initramfs",
              "-append", " ".join(words), *extra],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env=engine.environment if engine else None)

@@ -95,15 +95,18 @@ public struct Segmenter: Sendable, BitwiseCopyable {
             isTCP = true
         case .none, .udp, .udpL4: isTCP = false
         }
-        let isFragments = if case .udp = requested { true } else { false }
         guard network.transportProtocol == (isTCP ? .tcp : .udp) else { throw .wrongProtocol }
         guard Int(offload.csumStart) == network.l4Offset, offload.csumOffset == (isTCP ? 16 : 6)
         else { throw .checksumStartMismatch }
-        if isFragments, network.hasExtensions { throw .extensionHeaders }
 
         let transport = try TransportLayer(header, at: network.l4Offset, isTCP: isTCP)
         let payload = frameLength - transport.payloadOffset
         guard payload >= 0 else { throw .headersIncomplete }
+
+        // A datagram that fits is not touched: an only fragment is legal, but many drop it (RFC 8021).
+        var isFragments = if case .udp = requested { true } else { false }
+        if payload + UDPHeader.length <= Int(offload.gsoSize) { isFragments = false }
+        if isFragments, network.hasExtensions { throw .extensionHeaders }
 
         // Fragment offsets count in eights, so all fragments but the last are a multiple of that.
         let unit = isFragments ? Int(offload.gsoSize & ~7) : Int(offload.gsoSize)

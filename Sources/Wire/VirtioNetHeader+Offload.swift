@@ -35,8 +35,10 @@ extension VirtioNetHeader {
         if needsChecksum, checksumPosition &+ 2 > frameLength {
             return .malformed(.checksumOutsideFrame)
         }
-        // ECN qualifies TCP segmentation; alone it is a type that does not exist.
-        if gsoType == Self.ecn { return .malformed(.unknownSegmentationType) }
+        // ECN qualifies TCP segmentation; alone or with UDP it is a type that does not exist.
+        if hasECN, !(kind == .tcpv4 || kind == .tcpv6) {
+            return .malformed(.unknownSegmentationType)
+        }
         if gsoType == 0 { return needsChecksum ? .checksum : .none }
         guard needsChecksum else { return .malformed(.segmentationWithoutChecksum) }
         guard gsoSize > 0 else { return .malformed(.segmentSizeTooSmall) }

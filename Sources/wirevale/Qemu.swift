@@ -144,7 +144,8 @@ struct PortClaim {
             id: options.port.identifier,
             port: options.port,
             queues: options.queues,
-            isEphemeral: options.isEphemeral
+            isEphemeral: options.isEphemeral,
+            lossless: options.lossless
         )
         // A guest that was just stopped may not have been noticed yet.
         let deadline = ContinuousClock.now + .seconds(1)

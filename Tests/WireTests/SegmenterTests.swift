@@ -85,7 +85,7 @@ struct SegmenterTests {
         let frame = LargeFrame(
             .udp,
             isIPv6: Bool.random(using: &random),
-            payload: Int.random(in: 0...limit, using: &random),
+            payload: Int.random(in: size...limit, using: &random),
             gsoSize: size,
             extensions: false,
             using: &random
@@ -166,6 +166,30 @@ struct SegmenterTests {
             let segments = try frame.segments(using: &random)
             #expect(segments.count == 1)
             #expect(segments.first?.count == frame.bytes.count)
+        }
+    }
+
+    @Test("leaves a datagram whole that fits one fragment", arguments: [false, true])
+    func whole(isIPv6: Bool) throws {
+        var random = Seeded(state: 6)
+        for payload in [0, 1, 1471, 1472] {
+            let frame = LargeFrame(
+                .udp,
+                isIPv6: isIPv6,
+                payload: payload,
+                gsoSize: 1480,
+                using: &random
+            )
+            let segments = try frame.segments(using: &random)
+            #expect(segments.count == 1)
+            let segment = try #require(segments.first)
+            verifyNetwork(segment, frame)
+            // May it be fragmented? As before. And nothing was inserted.
+            let field = frame.l3 + 6..<frame.l3 + 8
+            #expect(segment[field] == frame.bytes[field])
+            #expect(segment.count == frame.bytes.count)
+            let udp = Array(segment[frame.l4...])
+            #expect(frame.transportSum(Array(segment[frame.l3...]), udp) == 0xffff)
         }
     }
 }
