@@ -270,8 +270,8 @@ struct GuestMemoryTests {
             }
             let sizes = RingSetup.areas(64, isPacked: false)
             precondition(sizes.used < 4096)
-            func queue(_ at: Int) -> SplitQueue {
-                unsafe SplitQueue(
+            func queue(_ at: Int) -> any DeviceQueue {
+                unsafe Format.split.makeQueue(
                     QueueSetup(
                         size: 64,
                         descriptors: host + at,
@@ -289,20 +289,21 @@ struct GuestMemoryTests {
                 unsafe nm_store16(host + 4096 + 4 + 2 * k, UInt16(k))
             }
             unsafe nm_store16(host + 4096 + 2, 64)
-            var source = queue(0)
-            var sink = queue(0x4000)
+            let source = queue(0)
+            let sink = queue(0x4000)
             var worker = Worker()
-            let collected = worker.collect(&source).count
+            let collected = worker.collect(source).count
             precondition(collected == 64)
             precondition(ftruncate(file.number, 0) == 0)
             for _ in 0..<10 {
-                worker.turn(&source, &sink)
-                worker.turn(&sink, &source)
+                worker.turn(source, sink)
+                worker.turn(sink, source)
                 _ = source.needsInterrupt()
                 _ = source.arm()
             }
             precondition(memory.isTruncated)
             let honest = MockDriver(
+                .split,
                 try GuestRAM([1 << 20]),
                 size: 16,
                 features: Feature.modern
@@ -311,8 +312,8 @@ struct GuestMemoryTests {
             honest.publish()
             var random = Seeded(1)
             let frame = makeFrame(1, length: 200, using: &random)
-            var honestSink = honest.makeQueue()
-            worker.deliver([frame], to: &honestSink)
+            let honestSink = honest.makeQueue()
+            worker.deliver([frame], to: honestSink)
             precondition(honest.pollFrames().map(\.frame) == [frame])
             precondition(!honest.ram.memory.isTruncated)
             exit(0)

@@ -138,11 +138,22 @@ import Netmap
     func load16(_ guest: UInt64) -> UInt16 { unsafe nm_load16_acquire(cell(guest)) }
     func load32(_ guest: UInt64) -> UInt32 { unsafe nm_load32(cell(guest)) }
     func load64(_ guest: UInt64) -> UInt64 { unsafe nm_load64(cell(guest)) }
+    func load64Acquire(_ guest: UInt64) -> UInt64 { unsafe nm_load64_acquire(cell(guest)) }
     func store16(_ value: UInt16, at guest: UInt64) {
         unsafe nm_store16_release(cell(guest), value)
     }
     func store32(_ value: UInt32, at guest: UInt64) { unsafe nm_store32(cell(guest), value) }
-    func store64(_ value: UInt64, at guest: UInt64) { unsafe nm_store64(cell(guest), value) }
+    func store64(_ value: UInt64, at guest: UInt64) {
+        unsafe nm_store64_release(cell(guest), value)
+    }
+
+    /// Whether `count` bytes at `guest` lie in one region.
+    func holds(_ guest: UInt64, _ count: Int) -> Bool {
+        regions.contains {
+            let offset = guest &- $0.guestAddress
+            return offset < $0.size && UInt64(count) <= $0.size - offset
+        }
+    }
 
     func write(_ bytes: [UInt8], at guest: UInt64) {
         var done = 0
