@@ -77,10 +77,9 @@ struct HostileThreadTests {
         var faults: Set<QueueFault> = []
         var toHonest = 0
         let scribbler = Scribbler(
-            guest.ram,
             [
-                Scribbler.Target(guest.transmit, isReceive: false),
-                Scribbler.Target(guest.receive, isReceive: true),
+                Scribbler.Target(guest.transmit, guest.ram.memory, isReceive: false),
+                Scribbler.Target(guest.receive, guest.second, isReceive: true),
             ],
             seed: Int(features & 0xffff)
         )
