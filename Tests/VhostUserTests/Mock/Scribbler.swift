@@ -153,7 +153,7 @@ final class Scribbler: Sendable {
             // One of two tables of 32 entries, now and then a part of one.
             flags = 4
             target = queue.tables + UInt64(512 * random.below(2))
-            length = random.chance(98) ? 512 : UInt64(random.below(70) * 8)
+            length = random.chance(95) ? 512 : UInt64(random.below(70) * 8)
         }
         queue.store64(target, at: cell)
         switch queue.format {
