@@ -171,18 +171,24 @@ import Netmap
 
     func bytes(at guest: UInt64, _ count: Int) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
+        copy(guest, count, into: &bytes, at: 0)
+        return bytes
+    }
+
+    /// Copies `count` bytes at `guest` to a place in `bytes`.
+    func copy(_ guest: UInt64, _ count: Int, into bytes: inout [UInt8], at place: Int) {
+        precondition(place + count <= bytes.count)
         var done = 0
         while done < count {
             let address = guest + UInt64(done)
             let n = min(count - done, contiguous(address))
             unsafe bytes.withUnsafeMutableBytes { target in
                 if let base = target.baseAddress {
-                    unsafe memcpy(base + done, cell(address), n)
+                    unsafe memcpy(base + place + done, cell(address), n)
                 }
             }
             done += n
         }
-        return bytes
     }
 
     private func index(of guest: UInt64) -> Int {

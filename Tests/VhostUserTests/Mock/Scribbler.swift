@@ -3,7 +3,6 @@
 // sees both sides: it objects to every access of the switch that is not an atomic of shm.h.
 
 import CNetmap
-import Glibc
 import Synchronization
 import TestSupport
 
@@ -11,7 +10,6 @@ import TestSupport
 
 /// Writes nonsense that is nearly right, because the switch gets furthest with that.
 final class Scribbler: Sendable {
-    private let stop = Atomic<Bool>(false)
     private let writes = Atomic<Int>(0)
     private let queues: [Target]
     private let seed: Int
@@ -64,30 +62,14 @@ final class Scribbler: Sendable {
     ///
     /// - Returns: how many words were written meanwhile.
     func run(during body: () -> Void) -> Int {
-        var thread = pthread_t()
-        let argument = unsafe Unmanaged.passRetained(self).toOpaque()
-        let failure = unsafe pthread_create(
-            &thread,
-            nil,
-            { argument in
-                if let argument = unsafe argument {
-                    unsafe Unmanaged<Scribbler>.fromOpaque(argument).takeRetainedValue().work()
-                }
-                return nil
-            },
-            argument
-        )
-        precondition(failure == 0, "no thread")
-        body()
-        stop.store(true, ordering: .relaxed)
-        pthread_join(thread, nil)
+        OtherThread.run({ self.work(until: $0) }, beside: body)
         return writes.load(ordering: .relaxed)
     }
 
-    private func work() {
+    private func work(until thread: OtherThread) {
         var random = Seeded(seed)
         var count = 0
-        while !stop.load(ordering: .relaxed) {
+        while !thread.isOver {
             for _ in 0..<64 { write(queues[random.below(queues.count)], &random) }
             count += 64
         }
