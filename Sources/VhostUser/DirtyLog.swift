@@ -43,7 +43,12 @@ public import Netmap
                 description: SystemError("mmap the dirty log", result: -errno).description
             )
         }
-        mapping = unsafe (UInt(bitPattern: address), Int(end), nm_guard_add(address, Int(end)))
+        let number = unsafe nm_guard_add(address, Int(end))
+        guard number >= 0 else {
+            unsafe munmap(address, Int(end))
+            throw GuestMemoryError(description: "no room to guard a dirty log against truncation")
+        }
+        mapping = (UInt(bitPattern: address), Int(end), number)
         unsafe base = unsafe address + Int(offset)
         self.size = Int(size)
     }

@@ -163,7 +163,7 @@ struct DirtyLogTests {
     func truncated() async {
         await #expect(processExitsWith: .success) {
             precondition(nm_guard_install() == 0)
-            let file = try GuestMemoryTests.unsealedFile(8192)
+            let file = try MemoryFile.unsealed(8192)
             let log = try DirtyLog(file: file, size: 8192, offset: 0)
             let pages = DirtyPages(log, ring: 0, ringLength: 0)
             pages.mark(0, 1 << 30)
