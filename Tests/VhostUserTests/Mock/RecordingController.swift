@@ -1,0 +1,98 @@
+// Writes down what a session asks for, and objects to what a session must never ask for.
+
+import Netmap
+import Testing
+
+@testable import VhostUser
+
+struct RecordingController: RingController {
+    /// What happened, one line a call.
+    var events: [String] = []
+    /// Rules that were broken.
+    var violations: [String] = []
+    var running: Set<Int> = []
+    var enabled: [Int: Bool] = [:]
+    var setups: [Int: RingSetup] = [:]
+    var calls: [Int: OwnedDescriptor] = [:]
+    var errors: [Int: OwnedDescriptor] = [:]
+    /// What `stop` answers; by default the base that the ring was started with, plus 7.
+    var indices: [Int: UInt32] = [:]
+    /// Throw this from `map`, `start` or `setMTU`.
+    var refusal: SessionError?
+    /// Map for real, as the engine does.
+    var mapsMemory = false
+    var memory: GuestMemory?
+
+    /// The events since the last call.
+    mutating func take() -> [String] {
+        defer { events = [] }
+        return events
+    }
+
+    mutating func map(_ regions: [MemoryRegion], _ files: [OwnedDescriptor]) throws(SessionError) {
+        events.append("map \(regions.count) \(files.count)")
+        if !running.isEmpty { violations.append("mapped while \(running.sorted()) run") }
+        if let refusal { throw refusal }
+        guard mapsMemory else { return }
+        do {
+            memory = try GuestMemory(regions, files: files)
+        } catch {
+            throw SessionError(error.description)
+        }
+    }
+
+    mutating func start(ring index: Int, _ setup: RingSetup) throws(SessionError) {
+        events.append("start \(index) size \(setup.size) base \(setup.base)")
+        if running.contains(index) { violations.append("started \(index) while it runs") }
+        let isPacked = setup.features & Feature.packedRing != 0
+        if setup.size == 0 || !isPacked && setup.size & (setup.size - 1) != 0 {
+            violations.append("started \(index) with \(setup.size) entries")
+        }
+        if setup.descriptors % 16 != 0 || setup.available % 2 != 0 || setup.used % 4 != 0 {
+            violations.append("started \(index) unaligned")
+        }
+        if let refusal { throw refusal }
+        running.insert(index)
+        setups[index] = setup
+    }
+
+    mutating func stop(ring index: Int) -> UInt32 {
+        events.append("stop \(index)")
+        if running.remove(index) == nil {
+            violations.append("stopped \(index), which does not run")
+        }
+        return indices[index] ?? (setups[index]?.base ?? 0) &+ 7
+    }
+
+    mutating func setLog(
+        _ file: OwnedDescriptor,
+        size: UInt64,
+        offset: UInt64
+    ) throws(SessionError) {
+        events.append("log \(size) at \(offset)")
+        if !running.isEmpty { violations.append("changed the log while \(running.sorted()) run") }
+        if let refusal { throw refusal }
+    }
+
+    mutating func enable(ring index: Int, _ enabled: Bool) {
+        events.append("\(enabled ? "enable" : "disable") \(index)")
+        self.enabled[index] = enabled
+    }
+
+    mutating func setCall(ring index: Int, _ call: OwnedDescriptor?) throws(SessionError) {
+        events.append("call \(index) \(call == nil ? "none" : "fd")")
+        calls[index] = call
+    }
+
+    mutating func setError(ring index: Int, _ error: OwnedDescriptor?) {
+        events.append("err \(index) \(error == nil ? "none" : "fd")")
+        errors[index] = error
+    }
+
+    mutating func announce(_ mac: UInt64) { events.append("announce \(String(mac, radix: 16))") }
+
+    mutating func setMTU(_ mtu: UInt64) throws(SessionError) {
+        events.append("mtu \(mtu)")
+        if let refusal { throw refusal }
+    }
+}
