@@ -21,6 +21,8 @@ final class Connection {
     private var bytes: [UInt8] = []
     private var files: [OwnedDescriptor] = []
     private(set) var unsent: [UInt8] = []
+    /// To be sent with the first byte of `unsent`.
+    private var pending: OwnedDescriptor?
     private static let maximumUnsent = 65_536
 
     init(_ file: OwnedDescriptor) {
@@ -85,9 +87,21 @@ final class Connection {
         return true
     }
 
-    /// Sends a reply, or keeps what the socket does not take now in `unsent`.
-    func send(_ reply: [UInt8]) throws(Ended) {
-        unsent += reply
+    /// Sends a message, or keeps what the socket does not take now in `unsent`.
+    ///
+    /// - Parameters:
+    ///   - message: bytes.
+    ///   - file: a descriptor to go with the first of them.
+    /// - Throws: when the peer is gone or does not read.
+    func send(_ message: [UInt8], _ file: OwnedDescriptor? = nil) throws(Ended) {
+        if let file {
+            // Descriptors come with the byte that they were sent with, so nothing may be before it.
+            guard unsent.isEmpty else {
+                throw Ended(description: "the front-end does not read replies", isOrderly: false)
+            }
+            pending = file
+        }
+        unsent += message
         try flush()
         // Who asks and never reads is not a front-end.
         guard unsent.count <= Connection.maximumUnsent else {
@@ -98,7 +112,9 @@ final class Connection {
     /// Sends what was left over.
     func flush() throws(Ended) {
         while !unsent.isEmpty {
-            let n = unsafe nm_send(file.number, unsent, unsent.count, nil, 0)
+            var number = pending?.number ?? -1
+            let count: Int32 = pending == nil ? 0 : 1
+            let n = unsafe nm_send(file.number, unsent, unsent.count, &number, count)
             if n == -Int64(EAGAIN) { return }
             guard n > 0 else {
                 throw Ended(
@@ -106,6 +122,7 @@ final class Connection {
                     isOrderly: true
                 )
             }
+            pending = nil
             unsent.removeFirst(Int(n))
         }
     }

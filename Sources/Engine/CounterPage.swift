@@ -10,7 +10,8 @@ import Netmap
 /// outlive it.
 @safe final class CounterPage {
     let path: String
-    private let base: UnsafeMutableRawPointer
+    private let mapping: Mapping
+    private var base: UnsafeMutableRawPointer { unsafe mapping.base }
     private static let capacity = 65_536
     private static let length =
         NM_COUNTERS_PORTS + capacity * MemoryLayout<nm_port_counters>.stride
@@ -41,19 +42,8 @@ import Netmap
                 errno: true
             )
         }
-        // SAFETY: a file of this length that only this user can write.
-        guard
-            let base = unsafe mmap(
-                nil,
-                CounterPage.length,
-                PROT_READ | PROT_WRITE,
-                MAP_SHARED,
-                file.number,
-                0
-            ),
-            unsafe base != MAP_FAILED
-        else { throw SystemError("mmap \(path)", result: -Glibc.errno) }
-        unsafe self.base = unsafe base
+        // A file that only this user can write.
+        mapping = try Mapping(file, length: CounterPage.length)
         unsafe base.storeBytes(
             of: nm_counters_header(
                 magic: NM_COUNTERS_MAGIC,
@@ -66,8 +56,6 @@ import Netmap
         )
         if old != nil { clear(file, keeping: kept) }
     }
-
-    deinit { unsafe munmap(base, CounterPage.length) }
 
     /// Removes the file: nobody comes back.
     func remove() { _ = unsafe unlink(path) }

@@ -170,7 +170,7 @@ public final class Engine {
             _ = try loop.watch(pool.attention) { [unowned self] _ in
                 _ = nm_eventfd_drain(pool.attention.number)
                 for port in ports.values {
-                    port.checkFaults()
+                    port.attend()
                     port.noteStalls()
                 }
             }
@@ -246,6 +246,8 @@ public final class Engine {
         restoring restored: EngineState.Port? = nil
     ) throws(QMPError) {
         makeWay(for: options)
+        // What an engine before this one noted of a port that is not restored is of no use.
+        if restored == nil { _ = unsafe unlink(configuration.runtime.records(of: options.port)) }
         guard !ports.values.contains(where: { $0.options.id == options.id }) else {
             throw .duplicate(options.id)
         }
@@ -268,6 +270,7 @@ public final class Engine {
             vale: vale.plane,
             page: page.claim(number, name: "\(options.port)", keeping: restored != nil),
             owner: options.isEphemeral ? owner : nil,
+            recordPath: configuration.runtime.records(of: options.port),
             loop: loop,
             pool: pool,
             logger: logger
@@ -334,6 +337,7 @@ public final class Engine {
         publishMembers(of: vale)
         unsafe vale.plane.pointee.vale.table.flush(port: number)
         port.close()
+        _ = unsafe unlink(configuration.runtime.records(of: port.options.port))
         page.release(number)
         if vale.ports.isEmpty {
             // No worker can be in the switch: its last port has just gone with a grace period.

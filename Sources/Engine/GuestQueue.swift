@@ -64,11 +64,30 @@ import VhostUser
     /// What `GET_VRING_BASE` answers.
     var base: UInt32 { unsafe split?.pointee.base ?? packed?.pointee.base ?? 0 }
 
-    var isFaulty: Bool {
+    /// Whether it is broken, or lacks translations: the control plane is to look.
+    var needsAttention: Bool {
         @_noLocks get {
-            if let queue = unsafe split { return unsafe queue.pointee.isFaulty }
-            if let queue = unsafe packed { return unsafe queue.pointee.isFaulty }
+            if let queue = unsafe split {
+                return unsafe queue.pointee.isFaulty || queue.pointee.hasMisses
+            }
+            if let queue = unsafe packed {
+                return unsafe queue.pointee.isFaulty || queue.pointee.hasMisses
+            }
             return false
+        }
+    }
+
+    /// What to ask the front-end for.
+    func takeMisses() -> [BackendRequest] {
+        unsafe split?.pointee.takeMisses() ?? packed?.pointee.takeMisses() ?? []
+    }
+
+    /// Looks up the next receive buffers behind an IOMMU, before frames are there.
+    func lookAhead() {
+        if let queue = unsafe split {
+            unsafe queue.pointee.lookAhead()
+        } else if let queue = unsafe packed {
+            unsafe queue.pointee.lookAhead()
         }
     }
 
@@ -156,8 +175,10 @@ import VhostUser
         }
         if let queue = unsafe split {
             unsafe queue.pointee.publish()
+            unsafe queue.pointee.lookAhead()
         } else if let queue = unsafe packed {
             unsafe queue.pointee.publish()
+            unsafe queue.pointee.lookAhead()
         }
     }
 

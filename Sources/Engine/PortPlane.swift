@@ -25,8 +25,8 @@ import VhostUser
     var sourceCall: UInt32 = .max
     /// Eventfd that interrupts the guest for its receive queue.
     var sinkCall: UInt32 = .max
-    /// Set by a worker that saw a queue of the pair break.
-    var faulted: UInt32 = 0
+    /// Set by a worker that found something for the control plane in a queue of the pair.
+    var attention: UInt32 = 0
     /// Frames that came from `source`.
     var frames: UInt64 = 0
     /// What `source` waits for, if it sends to a lossless port that is full.

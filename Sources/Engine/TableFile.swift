@@ -12,7 +12,7 @@ import Vale
 /// the table made of `storage` is what workers share.
 @safe final class TableFile {
     let path: String
-    private let base: UnsafeMutableRawPointer
+    private let mapping: Mapping
     /// Whether what an engine of this boot learned was found.
     let isAdopted: Bool
     private static let capacity = 8192
@@ -36,19 +36,9 @@ import Vale
             "ftruncate \(path)",
             errno: true
         )
-        // SAFETY: a file of this length in a directory that only this user can write.
-        guard
-            let base = unsafe mmap(
-                nil,
-                TableFile.length,
-                PROT_READ | PROT_WRITE,
-                MAP_SHARED,
-                file.number,
-                0
-            ),
-            unsafe base != MAP_FAILED
-        else { throw SystemError("mmap \(path)", result: -Glibc.errno) }
-        unsafe self.base = unsafe base
+        // A file in a directory that only this user can write to.
+        mapping = try Mapping(file, length: TableFile.length)
+        let base = unsafe mapping.base
         let header = unsafe base.assumingMemoryBound(to: nm_fdb_header.self)
         isAdopted =
             unsafe header.pointee.magic == NM_FDB_MAGIC && header.pointee.version == 1
@@ -67,11 +57,10 @@ import Vale
         unsafe nm_store64_release(&header.pointee.magic, NM_FDB_MAGIC)
     }
 
-    deinit { unsafe munmap(base, TableFile.length) }
-
     /// What a table is made of; it must not outlive this.
     var storage: ForwardingTable.Storage {
         // SAFETY: the file has this length (init) and the header's array has 8 words.
+        let base = unsafe mapping.base
         let header = unsafe base.assumingMemoryBound(to: nm_fdb_header.self)
         let statistics =
             unsafe (base + MemoryLayout<nm_fdb_header>.size - 64)

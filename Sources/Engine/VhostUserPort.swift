@@ -45,22 +45,10 @@ import VhostUser
     private var connectedAt: UInt64 = 0
     private var connection: (link: Connection, token: UInt64)?
     private var session = Session()
-    private var rings: [Int: Ring] = [:]
-    private var enabled: Set<Int> = []
-    private var calls: [Int: OwnedDescriptor] = [:]
-    private var errors: [Int: OwnedDescriptor] = [:]
-    private var memory: GuestMemory?
-    private var log: DirtyLog?
-    private(set) var mtu = 1500
+    private let rings: PortRings
     /// Why the port does not work, for people.
     private(set) var reason: String?
     private static let pairs = Session.maximumQueuePairs
-
-    /// A running ring: the queue that workers use and what wakes them.
-    @safe private struct Ring {
-        let queue: GuestQueue
-        let kick: OwnedDescriptor?
-    }
 
     init(
         options: NetdevOptions,
@@ -70,6 +58,7 @@ import VhostUser
         vale: UnsafeMutablePointer<SwitchPlane>,
         page: UnsafeMutablePointer<nm_port_counters>,
         owner: UInt64?,
+        recordPath: String,
         loop: EventLoop,
         pool: WorkerPool,
         logger: Logger
@@ -100,18 +89,32 @@ import VhostUser
                 patience: UInt64(options.lossless?.timeout ?? 0) * 1_000_000
             )
         )
+        rings = unsafe PortRings(
+            plane: plane,
+            pool: pool,
+            loop: loop,
+            isLossless: options.lossless != nil,
+            recordPath: recordPath,
+            logger: logger
+        )
+        rings.onStart = { [unowned self] in reason = nil }
     }
 
     /// Whether a front-end is connected.
     var isConnected: Bool { connection != nil }
     /// Whether the guest's driver runs at least one pair of rings.
-    var isRunning: Bool {
-        rings.keys.contains { $0 % 2 == 1 } && rings.keys.contains { $0 % 2 == 0 }
-    }
+    var isRunning: Bool { rings.isRunning }
     /// Features that the front-end acknowledged.
     var features: UInt64 { session.features }
     /// Queue pairs that run.
-    var queuePairs: Int { rings.keys.map { $0 / 2 + 1 }.max() ?? 0 }
+    var queuePairs: Int { rings.queuePairs }
+    /// The guest's MTU.
+    var mtu: Int { rings.mtu }
+    /// Called when the front-end announces its guest's address.
+    var onAnnounce: (UInt64) -> Void {
+        get { rings.onAnnounce }
+        set { rings.onAnnounce = newValue }
+    }
     /// What `set_link` said.
     var isLinkUp: Bool {
         get { unsafe nm_load32(&plane.pointee.linkUp) != 0 }
@@ -119,6 +122,7 @@ import VhostUser
             unsafe nm_store32(&plane.pointee.linkUp, newValue ? 1 : 0)
             // Workers do not ask a port for kicks while its link is down, nor look at one that waits.
             pool.recall()
+            if session.has(ProtocolFeature.configuration) { rings.ask(.configurationChange) }
         }
     }
     /// Frames from the port.
@@ -208,6 +212,7 @@ import VhostUser
             return
         }
         session = Session()
+        rings.peer = link.peer
         reason = "waiting for the guest's driver"
         connectedAt = nm_monotonic_ns()
         logger.info("front-end connected", metadata: ["pid": "\(link.peer)"])
@@ -221,9 +226,9 @@ import VhostUser
             // Bounded, so that a chatty front-end cannot keep the others waiting.
             for _ in 0..<64 {
                 guard let (header, payload, files) = try link.next() else { break }
-                var controller = Controller(port: self)
+                var controller = rings
                 if let reply = try session.handle(header, payload, files, &controller) {
-                    try link.send(reply)
+                    try link.send(reply.bytes, reply.file)
                 }
             }
             loop.rewatch(
@@ -242,16 +247,9 @@ import VhostUser
         guard let (link, token) = connection else { return }
         loop.unwatch(link.file, token)
         connection = nil
-        var controller = Controller(port: self)
+        var controller = rings
         session.close(&controller)
-        for index in enabled { setEnabled(index, false) }
-        enabled = []
-        for index in calls.keys { storeCall(index, nil) }
-        pool.synchronize()
-        calls = [:]
-        errors = [:]
-        memory = nil
-        log = nil
+        rings.reset()
         if isOrderly {
             logger.info("\(why)")
             if role == .server { reason = waiting }
@@ -267,9 +265,10 @@ import VhostUser
         }
     }
 
-    /// Looks whether a worker has found one of the port's rings broken, or its memory gone.
-    func checkFaults() {
-        if let memory, memory.isTruncated {
+    /// Looks at what workers have found: broken rings, memory that is gone, addresses without
+    /// translation.
+    func attend() {
+        if rings.isTruncated {
             disconnect(
                 "the front-end cut its memory file short while it was in use",
                 isOrderly: false
@@ -277,199 +276,23 @@ import VhostUser
             onChange(.faulted(reason ?? ""))
             return
         }
-        for (index, ring) in rings {
+        for (index, ring) in rings.rings {
+            // First, so that what comes up meanwhile is not missed.
+            unsafe nm_store32(&plane.pointee.pairs[index / 2].attention, 0)
+            var controller = rings
+            for case .translationMiss(let address, let isWrite) in unsafe ring.queue.takeMisses() {
+                session.miss(address, isWrite: isWrite, &controller)
+            }
             let fault = unsafe ring.queue.fault
-            guard fault != .none else { continue }
+            guard fault != .none, !ring.isBroken else { continue }
+            rings.rings[index]?.isBroken = true
             let text = "ring \(index) was stopped: the guest's driver \(fault.text)"
             // The session keeps thinking that it runs, which makes GET_VRING_BASE answer as usual.
             reason = text
-            if let error = errors[index] { _ = nm_eventfd_ring(error.number) }
+            rings.signalError(index)
             logger.error("\(text)")
             onChange(.faulted(text))
-            unpublish(index)
-            unsafe nm_store32(&plane.pointee.pairs[index / 2].faulted, 0)
-        }
-    }
-
-    // MARK: Rings
-
-    /// What the session asks for, done to the port that it belongs to.
-    private struct Controller: RingController {
-        unowned let port: VhostUserPort
-
-        func map(_ regions: [MemoryRegion], _ files: [OwnedDescriptor]) throws(SessionError) {
-            try port.map(regions, files)
-        }
-        func start(ring index: Int, _ setup: RingSetup) throws(SessionError) {
-            try port.start(index, setup)
-        }
-        func stop(ring index: Int) -> UInt32 { port.stop(index) }
-        func enable(ring index: Int, _ enabled: Bool) {
-            if enabled { port.enabled.insert(index) } else { port.enabled.remove(index) }
-            port.setEnabled(index, enabled)
-        }
-        func setCall(ring index: Int, _ call: OwnedDescriptor?) throws(SessionError) {
-            try port.setCall(index, call)
-        }
-        func setError(ring index: Int, _ error: OwnedDescriptor?) {
-            if let error, nm_is_eventfd(error.number) != 1 { return }
-            port.errors[index] = error
-        }
-        func setLog(
-            _ file: OwnedDescriptor,
-            size: UInt64,
-            offset: UInt64
-        ) throws(SessionError) {
-            do throws(GuestMemoryError) {
-                port.log = try DirtyLog(file: file, size: size, offset: offset)
-            } catch {
-                throw SessionError(error.description, isRefusal: true)
-            }
-        }
-        func announce(_ mac: UInt64) {
-            port.onAnnounce(mac)
-        }
-        func setMTU(_ mtu: UInt64) throws(SessionError) {
-            guard (68...65_535).contains(mtu) else {
-                throw SessionError("an MTU of \(mtu)", isRefusal: true)
-            }
-            port.mtu = Int(mtu)
-        }
-    }
-
-    /// Called when the front-end announces its guest's address.
-    var onAnnounce: (UInt64) -> Void = { _ in }
-
-    private func map(
-        _ regions: [MemoryRegion],
-        _ files: [OwnedDescriptor]
-    ) throws(SessionError) {
-        do throws(GuestMemoryError) {
-            // No ring runs, so nobody uses the old memory; it goes when the new one is in place.
-            memory = try GuestMemory(regions, files: files)
-        } catch {
-            throw SessionError(error.description, isRefusal: true)
-        }
-    }
-
-    private func start(_ index: Int, _ setup: RingSetup) throws(SessionError) {
-        guard let memory else { throw SessionError("no memory to find ring \(index) in") }
-        let isPacked = setup.features & Feature.packedRing != 0
-        let sizes = RingSetup.areas(setup.size, isPacked: isPacked)
-        guard
-            let descriptors = unsafe memory.host(
-                user: setup.descriptors,
-                length: sizes.descriptors
-            ),
-            let available = unsafe memory.host(user: setup.available, length: sizes.available),
-            let used = unsafe memory.host(user: setup.used, length: sizes.used)
-        else { throw SessionError("ring \(index) lies outside the shared memory") }
-        if let kick = setup.kick {
-            guard nm_is_eventfd(kick.number) == 1 else {
-                throw SessionError("the kick descriptor of ring \(index) is not an eventfd")
-            }
-        }
-        var dirty: DirtyPages?
-        if setup.features & Feature.logAll != 0, let log {
-            // The part that the device writes: the used ring, or all of a packed one.
-            let length = isPacked ? sizes.descriptors : sizes.used
-            dirty = DirtyPages(
-                log,
-                ring: setup.logAddress ?? 0,
-                ringLength: setup.logAddress == nil ? 0 : length
-            )
-        }
-        let queue = unsafe GuestQueue.make(
-            QueueSetup(
-                size: setup.size,
-                descriptors: descriptors,
-                available: available,
-                used: used,
-                base: setup.base,
-                features: setup.features,
-                memory: memory,
-                dirty: dirty
-            ),
-            isPacked: isPacked
-        )
-        rings[index] = unsafe Ring(queue: queue, kick: setup.kick)
-        reason = nil
-        let address = unsafe queue.word
-        let pair = unsafe plane.pointee.pairs + index / 2
-        if index % 2 == 1 {
-            unsafe nm_store64_release(&pair.pointee.source, address)
-            unsafe pool.serve(plane, index / 2, kick: setup.kick)
-        } else {
-            unsafe pair.pointee.stall = Stall()
-            unsafe nm_store64_release(&pair.pointee.sink, address)
-            if options.lossless != nil { pool.watch(setup.kick) }
-        }
-        logger.debug("ring \(index) started", metadata: ["size": "\(setup.size)"])
-    }
-
-    private func stop(_ index: Int) -> UInt32 {
-        unpublish(index)
-        guard let ring = rings.removeValue(forKey: index) else { return 0 }
-        // SAFETY: unreachable since `unpublish`, which waited for the workers.
-        let base = unsafe ring.queue.base
-        unsafe ring.queue.free()
-        logger.debug("ring \(index) stopped", metadata: ["base": "\(base)"])
-        return base
-    }
-
-    /// Takes a ring away from the workers and waits until none uses it.
-    private func unpublish(_ index: Int) {
-        guard let ring = rings[index] else { return }
-        let pair = unsafe plane.pointee.pairs + index / 2
-        if index % 2 == 1 {
-            unsafe nm_store64_release(&pair.pointee.source, 0)
-            unsafe pool.release(plane, index / 2, kick: ring.kick)
-        } else {
-            unsafe nm_store64_release(&pair.pointee.sink, 0)
-            if options.lossless != nil { pool.unwatch(ring.kick) }
-        }
-        pool.synchronize()
-        // Who waited for the ring need not wait any longer.
-        pool.recall()
-    }
-
-    private func setEnabled(_ index: Int, _ isEnabled: Bool) {
-        let pair = unsafe plane.pointee.pairs + index / 2
-        let word: UInt32 = isEnabled ? 1 : 0
-        if index % 2 == 1 {
-            unsafe nm_store32(&pair.pointee.sourceEnabled, word)
-        } else {
-            unsafe nm_store32(&pair.pointee.sinkEnabled, word)
-            // Pairs are enabled from the first on, so the highest says how many there are.
-            let pairs = enabled.filter { $0 % 2 == 0 }.map { $0 / 2 + 1 }.max() ?? 1
-            unsafe nm_store32(&plane.pointee.pairCount, UInt32(pairs))
-        }
-        pool.recall()
-    }
-
-    private func setCall(_ index: Int, _ call: OwnedDescriptor?) throws(SessionError) {
-        if let call {
-            // Written to by workers, so it must never block and never be anything else.
-            guard nm_is_eventfd(call.number) == 1 else {
-                throw SessionError("the call descriptor of ring \(index) is not an eventfd")
-            }
-            _ = nm_set_nonblocking(call.number)
-        }
-        let old = calls[index]
-        storeCall(index, call)
-        calls[index] = call
-        if old != nil { pool.synchronize() }
-        // An interrupt may have gone to the old descriptor, or nowhere: better one too many.
-        if let call, rings[index] != nil { _ = nm_eventfd_ring(call.number) }
-    }
-
-    private func storeCall(_ index: Int, _ call: OwnedDescriptor?) {
-        let pair = unsafe plane.pointee.pairs + index / 2
-        let word = UInt32(bitPattern: call?.number ?? -1)
-        if index % 2 == 1 {
-            unsafe nm_store32(&pair.pointee.sourceCall, word)
-        } else {
-            unsafe nm_store32(&pair.pointee.sinkCall, word)
+            rings.unpublish(index)
         }
     }
 }

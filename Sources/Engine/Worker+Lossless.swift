@@ -310,10 +310,10 @@ extension WorkerState {
         }
         if done == count { unsafe pair.pointee.stall.since = 0 }
         let interrupt = unsafe sink.needsInterrupt()
-        let faulty = unsafe sink.isFaulty
+        let report = unsafe sink.needsAttention
         unsafe nm_unlock(&pair.pointee.sinkLock)
         if interrupt { unsafe ring(&pair.pointee.sinkCall, plane) }
-        if faulty { unsafe report(pair) }
+        if report { unsafe self.report(pair) }
         return done
     }
 

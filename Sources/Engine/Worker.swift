@@ -172,7 +172,7 @@ extension WorkerState {
             unsafe source.completeCollected()
             isBusy = unsafe batch.count != 0
         }
-        if unsafe source.isFaulty { unsafe report(pair) }
+        if unsafe source.needsAttention { unsafe report(pair) }
         guard unsafe source.needsInterrupt() else { return isBusy }
         unsafe ring(&pair.pointee.sourceCall, plane)
         return true
@@ -254,10 +254,10 @@ extension WorkerState {
             finisher: &finisher
         )
         let interrupt = unsafe sink.needsInterrupt()
-        let faulty = unsafe sink.isFaulty
+        let report = unsafe sink.needsAttention
         unsafe nm_unlock(&pair.pointee.sinkLock)
         if interrupt { unsafe ring(&pair.pointee.sinkCall, plane) }
-        if faulty { unsafe report(pair) }
+        if report { unsafe self.report(pair) }
         return true
     }
 
@@ -272,8 +272,8 @@ extension WorkerState {
     }
 
     func report(_ pair: UnsafeMutablePointer<QueuePair>) {
-        if unsafe nm_load32(&pair.pointee.faulted) == 0 {
-            unsafe nm_store32(&pair.pointee.faulted, 1)
+        if unsafe nm_load32(&pair.pointee.attention) == 0 {
+            unsafe nm_store32(&pair.pointee.attention, 1)
             _ = unsafe nm_eventfd_ring(attention)
         }
     }

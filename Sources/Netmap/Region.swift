@@ -34,7 +34,7 @@ import Glibc
     public let byteCount: Int
     /// The memory file.
     public let descriptor: OwnedDescriptor
-    let base: UnsafeMutableRawPointer
+    private let mapping: Mapping
     let buffersOffset: Int
     let bufferCount: Int
 
@@ -51,18 +51,13 @@ import Glibc
             "memfd_create"
         )
         let descriptor = OwnedDescriptor(file)
-        unsafe base = try unsafe Region.map(file, byteCount)
+        mapping = try Mapping(descriptor, length: byteCount)
         self.layout = layout
         self.byteCount = byteCount
         self.descriptor = descriptor
         self.buffersOffset = buffersOffset
         self.bufferCount = bufferCount
         for ring in 0..<rings { initialise(ring: ring) }
-    }
-
-    deinit {
-        // SAFETY: mapped in init, and nobody uses a ring of a region that is gone (type's contract).
-        unsafe munmap(base, byteCount)
     }
 
     /// The switch's side of transmit ring `index`.
@@ -92,17 +87,7 @@ import Glibc
         )
     }
 
-    private static func map(
-        _ file: Int32,
-        _ length: Int
-    ) throws(SystemError) -> UnsafeMutableRawPointer {
-        // SAFETY: a fresh file of `length` bytes, sealed against shrinking.
-        guard
-            let address = unsafe mmap(nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0),
-            unsafe address != MAP_FAILED
-        else { throw SystemError("mmap \(length) bytes", result: -errno) }
-        return unsafe address
-    }
+    var base: UnsafeMutableRawPointer { unsafe mapping.base }
 
     static func ringStride(slots: Int) -> Int {
         (NM_RING_SLOTS + slots * NM_SLOT_SIZE + 127) & ~127

@@ -43,6 +43,8 @@ public enum Feature {
     public static let protocolFeatures: UInt64 = 1 << 30
     /// VIRTIO_F_VERSION_1.
     public static let version1: UInt64 = 1 << 32
+    /// VIRTIO_F_ACCESS_PLATFORM: addresses are those behind the guest's IOMMU.
+    public static let accessPlatform: UInt64 = 1 << 33
     /// VIRTIO_F_RING_PACKED.
     public static let packedRing: UInt64 = 1 << 34
     /// VIRTIO_F_IN_ORDER: buffers are used in the order in which they were made available.
@@ -59,7 +61,7 @@ public enum Feature {
         checksum | guestChecksum | mtu | guestTSO4 | guestTSO6 | guestECN | guestUFO | hostTSO4
         | hostTSO6 | hostECN | hostUFO | mergeableBuffers | guestAnnounce | multiqueue
         | anyLayout | indirect | eventIndex | protocolFeatures | version1 | guestUSO4 | guestUSO6
-        | hostUSO | packedRing | inOrder | logAll
+        | hostUSO | packedRing | inOrder | logAll | accessPlatform
 
     /// The names of the bits in `features`, as virtio spells them, lowest first.
     public static func names(_ features: UInt64) -> [String] {
@@ -70,7 +72,7 @@ public enum Feature {
             (hostECN, "host_ecn"), (hostUFO, "host_ufo"), (mergeableBuffers, "mrg_rxbuf"),
             (guestAnnounce, "guest_announce"), (multiqueue, "mq"), (anyLayout, "any_layout"),
             (indirect, "indirect_desc"), (eventIndex, "event_idx"), (version1, "version_1"),
-            (packedRing, "packed"), (inOrder, "in_order"),
+            (accessPlatform, "access_platform"), (packedRing, "packed"), (inOrder, "in_order"),
             (guestUSO4, "guest_uso4"), (guestUSO6, "guest_uso6"), (hostUSO, "host_uso"),
         ]
         return known.filter { features & $0.0 != 0 }.map(\.1)
@@ -104,6 +106,10 @@ public enum ProtocolFeature {
     public static let mtu: UInt64 = 1 << 4
     /// VHOST_USER_PROTOCOL_F_BACKEND_REQ.
     public static let backendRequests: UInt64 = 1 << 5
+    /// VHOST_USER_PROTOCOL_F_CONFIG.
+    public static let configuration: UInt64 = 1 << 9
+    /// VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD.
+    public static let inflight: UInt64 = 1 << 12
     /// VHOST_USER_PROTOCOL_F_RESET_DEVICE.
     public static let resetDevice: UInt64 = 1 << 13
     /// VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS.
@@ -111,8 +117,19 @@ public enum ProtocolFeature {
     /// VHOST_USER_PROTOCOL_F_STATUS.
     public static let status: UInt64 = 1 << 16
 
-    /// What a port offers.
+    /// VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS.
+    public static let inBandNotifications: UInt64 = 1 << 14
+
+    /// What a port offers to everybody.
     public static let offered: UInt64 =
-        multiqueue | logSharedMemory | rarp | replyAck | mtu | backendRequests | resetDevice
-        | memorySlots | status
+        multiqueue | logSharedMemory | rarp | replyAck | mtu | backendRequests | inflight
+        | resetDevice | inBandNotifications | memorySlots | status
+
+    /// What a port offers to a front-end that has or has not sent SET_OWNER yet.
+    ///
+    /// QEMU keeps a network device's configuration itself and warns of a back-end that has one. It asks
+    /// before it owns; front-ends that read the configuration ask afterwards (vhost-user-spec 2.4).
+    public static func offered(isOwned: Bool) -> UInt64 {
+        isOwned ? offered | configuration : offered
+    }
 }

@@ -19,14 +19,14 @@ import Testing
     let log: DirtyLog
     let size: Int
     private let base: UnsafeMutableRawPointer
+    private let ground: GuestMemory
+    private let nowhere: RingArea
 
     /// A log of `size` bytes; each stands for 32 KiB of guest addresses.
-    init(_ size: Int) throws {
+    init(_ size: Int, _ makeFile: (Int) throws -> OwnedDescriptor = MemoryFile.make) throws {
         self.size = size
         let length = MigrationLog.before + size + MigrationLog.behind
-        file = OwnedDescriptor(
-            try SystemError.check(unsafe nm_memfd_create("log", UInt64(length)), "memfd_create")
-        )
+        file = try makeFile(length)
         // SAFETY: a new mapping of the whole file, unmapped in deinit.
         guard
             let address = unsafe mmap(
@@ -43,13 +43,17 @@ import Testing
         unsafe memset(address, Int32(MigrationLog.canary), length)
         unsafe memset(address + MigrationLog.before, 0, size)
         log = try DirtyLog(file: file, size: UInt64(size), offset: UInt64(MigrationLog.before))
+        let region = MemoryRegion.test(0, 4096)
+        ground = try GuestMemory([region], files: [MemoryFile.make(4096)])
+        nowhere = try RingArea([UserRange(address: region.userAddress, length: 4)], in: ground)
     }
 
     deinit { unsafe munmap(base, MigrationLog.before + size + MigrationLog.behind) }
 
-    /// The log for a queue whose ring is at a guest address.
-    func pages(ring: UInt64 = 0, ringLength: Int = 0) -> DirtyPages {
-        DirtyPages(log, ring: ring, ringLength: ringLength)
+    /// The log for a queue that writes its ring in `area`, or nowhere.
+    func pages(_ area: RingArea? = nil) throws -> DirtyPages {
+        if let area { return DirtyPages(log, ring: area, isRingLogged: true) }
+        return DirtyPages(log, ring: nowhere, isRingLogged: false)
     }
 
     /// Takes the marked pages and clears their bits, byte by byte as a front-end does; highest first.
@@ -89,7 +93,7 @@ struct DirtyLogTests {
     func marks(seed: Int) throws {
         var random = Seeded(seed)
         let log = try MigrationLog(64)
-        let pages = log.pages()
+        let pages = try log.pages()
         for _ in 0..<200 {
             let address = UInt64(random.below(64 * 8 * 4096))
             let length = random.chance(20) ? random.below(40_000) : random.below(5000)
@@ -104,7 +108,7 @@ struct DirtyLogTests {
     @Test("is not written outside, wherever the guest's memory is")
     func bounds() throws {
         let log = try MigrationLog(1)
-        let pages = log.pages()
+        let pages = try log.pages()
         let cases: [(UInt64, Int, Set<UInt64>)] = [
             (0, 1, [0]), (4095, 1, [0]), (4095, 2, [0, 1]), (4096, 4096, [1]),
             (7 * 4096, 4096, [7]), (8 * 4096 - 1, 1, [7]), (8 * 4096 - 1, 2, [7]),
@@ -150,9 +154,11 @@ struct DirtyLogTests {
         let count = UInt64(8 * log.size)
         for round in 0..<20 {
             // Even pages by one thread, odd ones by the other.
+            let pages = UncheckedBox(value: try log.pages())
             @Sendable func mark(_ parity: UInt64) {
-                let pages = log.pages()
-                for page in stride(from: parity, to: count, by: 2) { pages.mark(page * 4096, 1) }
+                for page in stride(from: parity, to: count, by: 2) {
+                    pages.value.mark(page * 4096, 1)
+                }
             }
             OtherThread.run({ _ in mark(0) }, beside: { mark(1) })
             #expect(log.harvest().count == Int(count), "round \(round)")
@@ -163,11 +169,10 @@ struct DirtyLogTests {
     func truncated() async {
         await #expect(processExitsWith: .success) {
             precondition(nm_guard_install() == 0)
-            let file = try MemoryFile.unsealed(8192)
-            let log = try DirtyLog(file: file, size: 8192, offset: 0)
-            let pages = DirtyPages(log, ring: 0, ringLength: 0)
+            let log = try MigrationLog(8192, MemoryFile.unsealed)
+            let pages = try log.pages()
             pages.mark(0, 1 << 30)
-            precondition(ftruncate(file.number, 0) == 0)
+            precondition(ftruncate(log.file.number, 0) == 0)
             pages.mark(0, 1 << 30)
             exit(0)
         }

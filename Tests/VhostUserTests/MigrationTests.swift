@@ -15,6 +15,8 @@ struct MigrationTests {
         let driver: MockDriver
         let log: MigrationLog
         let queue: any DeviceQueue
+        /// The part of the ring that the device writes.
+        let written: RingArea
 
         /// A queue whose log has `pages` bits (a multiple of 8), by default one for each page.
         init(
@@ -37,10 +39,12 @@ struct MigrationTests {
             let sizes = RingSetup.areas(size, isPacked: format == .packed)
             let areas = driver.areas
             let isPacked = format == .packed
-            let pages = log.pages(
-                ring: isPacked ? areas.descriptors : areas.used,
-                ringLength: isPacked ? sizes.descriptors : sizes.used
-            )
+            let area =
+                isPacked
+                ? UserRange(address: ram.user(areas.descriptors), length: sizes.descriptors)
+                : UserRange(address: ram.user(areas.used), length: sizes.used)
+            written = try RingArea([area], in: ram.memory)
+            let pages = try log.pages(written)
             queue = driver.makeQueue(dirty: pages)
         }
 

@@ -121,7 +121,7 @@ struct TruncationTests {
                     return "accepted"
                 } catch { return "\(error)" }
             }
-            let text = "no room to guard"
+            let text = "guard another mapping against truncation"
             precondition(refusal { _ = try GuestMemory(regions, files: files) }.contains(text))
             let log = { _ = try DirtyLog(file: files[0], size: 4096, offset: 0) }
             precondition(refusal(log).contains(text))

@@ -79,6 +79,11 @@ public struct RuntimeDirectory: Sendable, Hashable {
         "\(directory(ofSwitch: port.master))/\(port.port).sock"
     }
 
+    /// Where it is noted how far the packed rings of a port came.
+    public func records(of port: ValePortName) -> String {
+        "\(directory(ofSwitch: port.master))/\(port.port).rings"
+    }
+
     /// Checks that a socket of this name can exist.
     public static func check(socketPath: String) throws(AccessError) {
         let length = socketPath.utf8.count

@@ -12,6 +12,20 @@ struct FrontEndMessage {
     var payload: [UInt8] = []
     var files = 0
 
+    init(request: UInt32, flags: UInt32 = 1, payload: [UInt8] = [], files: Int = 0) {
+        self.request = request
+        self.flags = flags
+        self.payload = payload
+        self.files = files
+    }
+
+    /// A payload of words and of bytes behind them.
+    init(request: UInt32, words: [UInt32], more: [UInt8]) {
+        self.init(request: request)
+        for word in words { payload.append(little: word) }
+        payload += more
+    }
+
     static func plain(_ request: Request) -> FrontEndMessage {
         FrontEndMessage(request: request.rawValue)
     }
@@ -114,6 +128,8 @@ struct Conversation {
     var controller = RecordingController()
     /// The far ends of all pipes whose near ends went out as descriptors.
     var farEnds: [OwnedDescriptor] = []
+    /// What came with the last reply.
+    var replyFile: OwnedDescriptor?
 
     /// A front-end that has negotiated and shared its memory.
     static func ready() throws -> Conversation {
@@ -125,7 +141,8 @@ struct Conversation {
 
     /// Sends a message with `files`, or with as many pipes as it says.
     ///
-    /// - Returns: the reply's payload, or nil if there was none; its header was checked.
+    /// - Returns: the reply's payload, or nil if there was none; its header was checked, and its
+    ///   descriptor is in `replyFile`.
     @discardableResult
     mutating func send(_ message: FrontEndMessage, _ files: [OwnedDescriptor] = []) throws
         -> [UInt8]?
@@ -143,7 +160,8 @@ struct Conversation {
         )
         let reply = try session.handle(header, message.payload, files, &controller)
         #expect(controller.violations.isEmpty)
-        guard let reply else { return nil }
+        replyFile = reply?.file
+        guard let reply = reply?.bytes else { return nil }
         var expected: [UInt8] = []
         expected.append(little: message.request)
         expected.append(little: UInt32(5))

@@ -12,7 +12,7 @@ import TestSupport
 struct RandomFrontEnd {
     var random: Seeded
     /// Requests that a network back-end has, and some that it has not.
-    private static let requests: [UInt32] = (1...21) + [34, 36, 37, 38, 39, 40]
+    private static let requests: [UInt32] = (1...22) + [24, 25, 31, 32] + (34...40)
 
     /// What is said next, before anything is drawn again.
     private var pending: [FrontEndMessage] = []
@@ -80,21 +80,53 @@ struct RandomFrontEnd {
             )
         case .setProtocolFeatures:
             let bits = random.next()
-            return .word(request, random.chance(90) ? bits & ProtocolFeature.offered : bits)
+            return .word(
+                request,
+                random.chance(90) ? bits & ProtocolFeature.offered(isOwned: true) : bits
+            )
         case .setVringEnable:
             return .state(request, index, UInt32(random.below(random.chance(95) ? 2 : 9)))
+        case .iotlb:
+            return translation()
+        case .getConfig, .setConfig:
+            let length = random.chance(90) ? random.below(30) : random.below(300)
+            let start = [UInt32(random.below(30)), UInt32(length), 0]
+            return FrontEndMessage(request: number, words: start, more: random.bytes(length))
+        case .getInflightFD, .setInflightFD:
+            var message = FrontEndMessage(
+                request: number,
+                words: [UInt32(random.below(1 << 17)), 0, random.chance(80) ? 0 : 4096, 0],
+                more: [UInt8(random.below(8)), 0, 0, 1] + random.bytes(4)
+            )
+            message.files = request == .setInflightFD ? 1 : 0
+            return message
         case .setBackendRequestFD:
             return FrontEndMessage(request: number, files: 1)
         case .getFeatures, .setOwner, .resetOwner, .getProtocolFeatures, .getQueueNum,
             .resetDevice, .getMaximumMemorySlots, .getStatus, .setLogFD:
             return FrontEndMessage(request: number)
-        case .setVringBase, .getVringBase, .sendRARP, .netSetMTU, .setStatus:
+        case .setVringBase, .getVringBase, .vringKick, .sendRARP, .netSetMTU, .setStatus:
             return .state(request, index, UInt32(truncatingIfNeeded: random.next()))
         }
     }
 
     /// A number of any size.
     private mutating func word() -> UInt64 { random.next() >> UInt64(random.below(64)) }
+
+    /// A page or a few of the usual memory, or anything.
+    private mutating func translation() -> FrontEndMessage {
+        let page = UInt64(random.below(256)) << 12
+        let isUsual = random.chance(80)
+        let words: [UInt64] = [
+            isUsual ? page : word(), isUsual ? UInt64(random.within(1...16)) << 12 : word(),
+            FrontEndMessage.region.userAddress + page,
+            UInt64(random.below(5)) | UInt64(random.within(1...5)) << 8,
+        ]
+        let halves = words.flatMap {
+            [UInt32(truncatingIfNeeded: $0), UInt32(truncatingIfNeeded: $0 >> 32)]
+        }
+        return FrontEndMessage(request: Request.iotlb.rawValue, words: halves, more: [])
+    }
 
     private mutating func region() -> MemoryRegion {
         guard random.chance(50) else {

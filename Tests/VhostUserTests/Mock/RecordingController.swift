@@ -17,6 +17,10 @@ struct RecordingController: RingController {
     var errors: [Int: OwnedDescriptor] = [:]
     /// What `stop` answers; by default the base that the ring was started with, plus 7.
     var indices: [Int: UInt32] = [:]
+    var concluded: [Int] = []
+    var channel: OwnedDescriptor?
+    /// What the front-end was asked for.
+    var asked: [BackendRequest] = []
     /// Throw this from `map`, `start` or `setMTU`.
     var refusal: SessionError?
     /// Map for real, as the engine does.
@@ -48,7 +52,8 @@ struct RecordingController: RingController {
         if setup.size == 0 || !isPacked && setup.size & (setup.size - 1) != 0 {
             violations.append("started \(index) with \(setup.size) entries")
         }
-        if setup.descriptors % 16 != 0 || setup.available % 2 != 0 || setup.used % 4 != 0 {
+        let areas = [(setup.descriptors, 16), (setup.available, 2), (setup.used, 4)]
+        if areas.contains(where: { $0.0.isEmpty || $0.0[0].address % UInt64($0.1) != 0 }) {
             violations.append("started \(index) unaligned")
         }
         if let refusal { throw refusal }
@@ -63,6 +68,46 @@ struct RecordingController: RingController {
         }
         return indices[index] ?? (setups[index]?.base ?? 0) &+ 7
     }
+
+    mutating func conclude(ring index: Int) { concluded.append(index) }
+
+    mutating func setTranslations(_ iotlb: IOTLB) {
+        events.append("translate \(iotlb.entries.count)")
+    }
+
+    mutating func kick(ring index: Int) { events.append("kick \(index)") }
+
+    mutating func makeInflight(
+        rings: Int
+    ) throws(SessionError) -> (file: OwnedDescriptor, size: UInt64) {
+        events.append("make inflight \(rings)")
+        do throws(SystemError) {
+            let file = try InflightRegion.make(rings: rings)
+            return (file, UInt64(InflightRegion.length(rings: rings)))
+        } catch {
+            throw SessionError("\(error)")
+        }
+    }
+
+    mutating func setInflight(
+        _ file: OwnedDescriptor,
+        rings: Int,
+        size: UInt64,
+        offset: UInt64
+    ) throws(SessionError) {
+        events.append("inflight \(rings) \(size) at \(offset)")
+        if !running.isEmpty { violations.append("new records while \(running.sorted()) run") }
+        if let refusal { throw refusal }
+    }
+
+    mutating func setBackendChannel(_ file: OwnedDescriptor) throws(SessionError) {
+        events.append("channel")
+        channel = file
+    }
+
+    mutating func ask(_ request: BackendRequest) { asked.append(request) }
+
+    func configuration() -> [UInt8] { Array(0..<17) }
 
     mutating func setLog(
         _ file: OwnedDescriptor,

@@ -35,48 +35,6 @@ public enum QueueFault: UInt8, Sendable {
     }
 }
 
-/// What a queue was configured with, checked and translated.
-@unsafe public struct QueueSetup {
-    /// Entries, at most 32768; a power of two for split rings.
-    public var size: UInt16
-    /// Descriptor table or packed ring, mapped in full.
-    public var descriptors: UnsafeMutableRawPointer
-    /// The driver's ring or event area, mapped in full.
-    public var available: UnsafeMutableRawPointer
-    /// The device's ring or event area, mapped in full.
-    public var used: UnsafeMutableRawPointer
-    /// Where to begin (`SET_VRING_BASE`).
-    public var base: UInt32
-    /// The virtio features that the guest acknowledged.
-    public var features: UInt64
-    /// The guest's memory, which must outlive the queue.
-    public var memory: GuestMemory
-    /// Where to note which pages are written, while the guest is being migrated.
-    public var dirty: DirtyPages?
-
-    /// Puts a set-up together; whoever does has translated the addresses and knows that the rings
-    /// are mapped in full.
-    public init(
-        size: UInt16,
-        descriptors: UnsafeMutableRawPointer,
-        available: UnsafeMutableRawPointer,
-        used: UnsafeMutableRawPointer,
-        base: UInt32,
-        features: UInt64,
-        memory: GuestMemory,
-        dirty: DirtyPages? = nil
-    ) {
-        unsafe self.size = size
-        unsafe self.descriptors = unsafe descriptors
-        unsafe self.available = unsafe available
-        unsafe self.used = unsafe used
-        unsafe self.base = base
-        unsafe self.features = features
-        unsafe self.memory = memory
-        unsafe self.dirty = dirty
-    }
-}
-
 /// A virtqueue in the split format.
 public typealias SplitQueue = Virtqueue<SplitRing>
 /// A virtqueue in the packed format.
@@ -88,8 +46,13 @@ public typealias PackedQueue = Virtqueue<PackedRing>
 /// which they became available, so one position serves both directions.
 @safe public struct Virtqueue<Format: RingFormat & ~Copyable>: ~Copyable {
     @usableFromInline var ring: Format
+    /// Where guest addresses are looked up: the guest's memory, or nothing behind an IOMMU.
     @usableFromInline let regions: UnsafeMutablePointer<MappedRegion>
     @usableFromInline let regionCount: Int
+    /// The guest's memory, by our addresses.
+    @usableFromInline let mapped: UnsafeBufferPointer<MappedRegion>
+    /// Where guest addresses are looked up behind an IOMMU.
+    @usableFromInline let translator: UnsafeMutablePointer<Translator>?
     /// Whether a frame may be spread over several chains (VIRTIO_NET_F_MRG_RXBUF).
     @usableFromInline let mergeable: Bool
     /// Bytes of virtio-net header before each frame: 12, or 10 for legacy guests.
@@ -118,8 +81,21 @@ public typealias PackedQueue = Virtqueue<PackedRing>
         position = ring.start
         published = ring.start
         missing = ring.start
-        unsafe regions = unsafe setup.memory.table
-        regionCount = unsafe setup.memory.regions.count
+        let table = unsafe setup.memory.table
+        let count = unsafe setup.memory.regions.count
+        unsafe mapped = unsafe UnsafeBufferPointer(start: table, count: count)
+        if let translations = unsafe setup.translations {
+            unsafe translator = .allocate(capacity: 1)
+            unsafe translator?.initialize(to: Translator(translations))
+            // A region of no bytes, so that the short way never finds anything.
+            unsafe regions = .allocate(capacity: 1)
+            unsafe regions.initialize(to: MappedRegion(guest: 0, size: 0, host: table[0].host))
+            regionCount = 0
+        } else {
+            unsafe translator = nil
+            unsafe regions = unsafe table
+            regionCount = count
+        }
         let features = unsafe setup.features
         mergeable = features & Feature.mergeableBuffers != 0
         headerLength = features & (Feature.version1 | Feature.mergeableBuffers) != 0 ? 12 : 10
@@ -128,7 +104,13 @@ public typealias PackedQueue = Virtqueue<PackedRing>
         unsafe collected.initialize(repeating: 0, count: FrameBatch.frameCapacity)
     }
 
-    deinit { unsafe collected.deallocate() }
+    deinit {
+        unsafe collected.deallocate()
+        guard let translator = unsafe translator else { return }
+        unsafe translator.deinitialize(count: 1)
+        unsafe translator.deallocate()
+        unsafe regions.deallocate()
+    }
 
     /// What the guest did wrong, if anything; a queue with a fault moves nothing any more.
     public var fault: QueueFault { QueueFault(rawValue: faultCode) ?? .none }
@@ -144,6 +126,8 @@ public typealias PackedQueue = Virtqueue<PackedRing>
 
     @inlinable @inline(never)
     mutating func fail(_ code: QueueFault) {
+        // What is not translated yet will be; the queue goes on from there.
+        if isTranslationMissing { return }
         if faultCode == 0 { faultCode = code.rawValue }
         // Nothing is available any more, so no path needs to ask again.
         ring.forget(position)
@@ -153,7 +137,7 @@ public typealias PackedQueue = Virtqueue<PackedRing>
     @inlinable
     mutating func publishRing() {
         ring.publish(position)
-        if let dirty { dirty.mark(dirty.ring, dirty.ringLength) }
+        if let dirty { dirty.markRing() }
     }
 
     /// Notes that `length` bytes at `host` were written.
@@ -161,9 +145,8 @@ public typealias PackedQueue = Virtqueue<PackedRing>
     func markWritten(_ host: UnsafeMutableRawPointer, _ length: Int) {
         guard let dirty else { return }
         let at = UInt(bitPattern: host)
-        for index in 0..<regionCount {
-            // SAFETY: below `regionCount`, the table's length.
-            let region = unsafe regions[index]
+        for index in unsafe 0..<mapped.count {
+            let region = unsafe mapped[index]
             let offset = unsafe UInt64(at &- UInt(bitPattern: region.host))
             if unsafe offset < region.size {
                 unsafe dirty.mark(region.guest &+ offset, length)
@@ -182,7 +165,11 @@ public typealias PackedQueue = Virtqueue<PackedRing>
     ///
     /// - Returns: whether there is work after all, so that nobody may sleep.
     @inlinable
-    public mutating func arm() -> Bool { !isFaulty && ring.arm(position) }
+    public mutating func arm() -> Bool {
+        // Work that waits for a translation is none yet; the control plane wakes workers when it comes.
+        if let translator = unsafe translator, unsafe translator.pointee.isWaiting { return false }
+        return !isFaulty && ring.arm(position)
+    }
 
     /// Tells the guest that kicks are a waste: somebody polls.
     @inlinable
@@ -216,33 +203,5 @@ public typealias PackedQueue = Virtqueue<PackedRing>
             at = ring.advance(at, by: 1)
             left = left &- 1
         }
-    }
-
-    /// Translates `length` bytes at guest address `address` if they lie in one region.
-    @inlinable
-    mutating func translate(_ address: UInt64, _ length: Int) -> UnsafeMutableRawPointer? {
-        // SAFETY: `lastRegion` and `index` are below `regionCount`, the table's length.
-        let region = unsafe regions[lastRegion]
-        let offset = unsafe address &- region.guest
-        if unsafe offset < region.size, unsafe UInt64(length) <= region.size &- offset {
-            return unsafe region.host + Int(offset)
-        }
-        return unsafe translateElsewhere(address, length)
-    }
-
-    @inlinable @inline(never)
-    mutating func translateElsewhere(
-        _ address: UInt64,
-        _ length: Int
-    ) -> UnsafeMutableRawPointer? {
-        for index in 0..<regionCount {
-            let region = unsafe regions[index]
-            let offset = unsafe address &- region.guest
-            if unsafe offset < region.size, unsafe UInt64(length) <= region.size &- offset {
-                lastRegion = index
-                return unsafe region.host + Int(offset)
-            }
-        }
-        return nil
     }
 }

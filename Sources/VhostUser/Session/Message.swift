@@ -1,6 +1,8 @@
 // vhost-user messages as bytes (vhost-user-spec 2.1): a 12-byte header, a payload in host byte order,
 // file descriptors beside it. Here is layout only; `Session` knows what they mean.
 
+public import Netmap
+
 /// What a front-end can ask of a back-end.
 public enum Request: UInt32, Sendable {
     case getFeatures = 1
@@ -24,7 +26,13 @@ public enum Request: UInt32, Sendable {
     case sendRARP = 19
     case netSetMTU = 20
     case setBackendRequestFD = 21
+    case iotlb = 22
+    case getConfig = 24
+    case setConfig = 25
+    case getInflightFD = 31
+    case setInflightFD = 32
     case resetDevice = 34
+    case vringKick = 35
     case getMaximumMemorySlots = 36
     case addMemoryRegion = 37
     case removeMemoryRegion = 38
@@ -55,7 +63,13 @@ public enum Request: UInt32, Sendable {
         case .sendRARP: "SEND_RARP"
         case .netSetMTU: "NET_SET_MTU"
         case .setBackendRequestFD: "SET_BACKEND_REQ_FD"
+        case .iotlb: "IOTLB_MSG"
+        case .getConfig: "GET_CONFIG"
+        case .setConfig: "SET_CONFIG"
+        case .getInflightFD: "GET_INFLIGHT_FD"
+        case .setInflightFD: "SET_INFLIGHT_FD"
         case .resetDevice: "RESET_DEVICE"
+        case .vringKick: "VRING_KICK"
         case .getMaximumMemorySlots: "GET_MAX_MEM_SLOTS"
         case .addMemoryRegion: "ADD_MEM_REG"
         case .removeMemoryRegion: "REM_MEM_REG"
@@ -106,7 +120,7 @@ public struct MessageHeader: Sendable, Equatable {
 
     /// Reads a header from the first twelve of `bytes`.
     public init(_ bytes: [UInt8]) throws(SessionError) {
-        var reader = PayloadReader(bytes)
+        var reader = Payload(bytes)
         guard let request = reader.u32(), let flags = reader.u32(), let size = reader.u32() else {
             throw SessionError("a message header of \(bytes.count) bytes")
         }
@@ -119,40 +133,68 @@ public struct MessageHeader: Sendable, Equatable {
         self.init(request: request, flags: flags, size: size)
     }
 
-    var needsReply: Bool { flags & 8 != 0 }
+    /// Whether the sender waits for a reply to a request that has none of its own.
+    public var needsReply: Bool { flags & 8 != 0 }
 
-    /// A reply to `request`: front-ends accept no other flags than version 1 and reply.
-    static func reply(_ request: Request, _ payload: [UInt8]) -> [UInt8] {
+    /// The header and, behind it, the payload that it announces.
+    fileprivate static func message(
+        _ request: UInt32,
+        flags: UInt32,
+        _ payload: [UInt8]
+    ) -> [UInt8] {
         var bytes: [UInt8] = []
-        bytes.append(little: request.rawValue)
-        bytes.append(little: UInt32(5))
+        bytes.append(little: request)
+        bytes.append(little: flags)
         bytes.append(little: UInt32(payload.count))
         return bytes + payload
     }
 }
 
-/// Reads integers from a payload, one after the other.
-struct PayloadReader {
-    private let bytes: [UInt8]
-    private var position = 0
+/// What goes back to the front-end for one of its requests.
+public struct Reply {
+    /// Header and payload.
+    public let bytes: [UInt8]
+    /// A descriptor to send with the first byte.
+    public let file: OwnedDescriptor?
 
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
-
-    private mutating func integer<T: FixedWidthInteger>(_ type: T.Type) -> T? {
-        let length = MemoryLayout<T>.size
-        guard position + length <= bytes.count else { return nil }
-        defer { position += length }
-        return (0..<length).reduce(T(0)) { $0 | T(bytes[position + $1]) << T(8 * $1) }
+    /// Front-ends accept no other flags than version 1 and reply.
+    init(_ request: Request, _ answer: Answer) {
+        bytes = MessageHeader.message(request.rawValue, flags: 5, answer.payload)
+        file = answer.file
     }
-
-    mutating func u32() -> UInt32? { integer(UInt32.self) }
-    mutating func u64() -> UInt64? { integer(UInt64.self) }
 }
 
-extension [UInt8] {
-    mutating func append(little value: some FixedWidthInteger) {
-        for shift in stride(from: 0, to: value.bitWidth, by: 8) {
-            append(UInt8(truncatingIfNeeded: value >> shift))
+/// The part of a reply that is the request's own.
+struct Answer {
+    var payload: [UInt8]
+    var file: OwnedDescriptor?
+
+    static func word(_ value: UInt64) -> Answer { Answer(payload: .word(value)) }
+}
+
+/// What a back-end can ask of its front-end, on the socket of `SET_BACKEND_REQ_FD`.
+public enum BackendRequest: Sendable, Equatable {
+    /// BACKEND_IOTLB_MSG: a translation is missing.
+    case translationMiss(address: UInt64, isWrite: Bool)
+    /// BACKEND_CONFIG_CHANGE_MSG: read the configuration again.
+    case configurationChange
+    /// BACKEND_VRING_CALL: interrupt the guest for a ring.
+    case call(ring: Int)
+    /// BACKEND_VRING_ERR: a ring was stopped.
+    case error(ring: Int)
+
+    /// The message; no reply is asked for, because nothing here waits for one.
+    public var bytes: [UInt8] {
+        switch self {
+        case .translationMiss(let address, let isWrite):
+            return MessageHeader.message(
+                1,
+                flags: 1,
+                Translation.miss(address, isWrite: isWrite)
+            )
+        case .configurationChange: return MessageHeader.message(2, flags: 1, [])
+        case .call(let ring): return MessageHeader.message(4, flags: 1, .word(UInt64(ring)))
+        case .error(let ring): return MessageHeader.message(5, flags: 1, .word(UInt64(ring)))
         }
     }
 }

@@ -109,7 +109,12 @@ public import CNetmap
 
     /// Returns a chain. (`RingFormat`)
     @_noLocks @inlinable
-    public mutating func setUsed(_ position: RingPosition, id: UInt16, length: UInt32) {
+    public mutating func setUsed(
+        _ position: RingPosition,
+        id: UInt16,
+        length: UInt32,
+        descriptors: Int
+    ) {
         let index = Int(UInt16(truncatingIfNeeded: position) & mask)
         // SAFETY: masked, so inside the ring.
         unsafe nm_store64(

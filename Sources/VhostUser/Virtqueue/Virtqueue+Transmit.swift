@@ -35,6 +35,7 @@ extension Virtqueue where Format: ~Copyable {
         collectedCount = 0
         withoutFrame = 0
         if isFaulty { return }
+        beginVisit()
         warm(limit, writing: false)
         let headerLength = self.headerLength
         let shortest = headerLength &+ 14
@@ -66,7 +67,7 @@ extension Virtqueue where Format: ~Copyable {
             // One readable descriptor with header and frame: what drivers do with linear frames. A
             // large one takes the longer way, where the work of a visit is added up.
             if Format.flags(descriptor) & 7 == 0, UInt(bitPattern: length &- shortest) <= span,
-                let host = unsafe translate(descriptor.address, length)
+                let host = unsafe translate(descriptor.address, length, isWrite: false)
             {
                 // SAFETY: `length` bytes at `host` are the guest's.
                 let low = unsafe nm_load64(host)
@@ -128,8 +129,14 @@ extension Virtqueue where Format: ~Copyable {
         for k in 0..<collectedCount {
             // SAFETY: `collectedCount` is at most the capacity.
             let word = unsafe collected[k]
-            ring.setUsed(position, id: UInt16(truncatingIfNeeded: word), length: 0)
-            position = ring.advance(position, by: Int(word &>> 16))
+            let descriptors = Int(word &>> 16)
+            ring.setUsed(
+                position,
+                id: UInt16(truncatingIfNeeded: word),
+                length: 0,
+                descriptors: descriptors
+            )
+            position = ring.advance(position, by: descriptors)
         }
         forgetCollected()
         publishRing()

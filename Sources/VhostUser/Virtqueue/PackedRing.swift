@@ -22,13 +22,13 @@ public import CNetmap
     // nothing behind it is seen before it is.
     @usableFromInline var heldSlot = -1
     @usableFromInline var heldWord: UInt64 = 0
+    @usableFromInline let record: RingRecord?
+    /// Chains noted in the record since `publish`.
+    @usableFromInline var noted = 0
     /// Where the queue begins. (`RingFormat`)
-    public let start: RingPosition
+    public private(set) var start: RingPosition
 
-    /// Begins where `SET_VRING_BASE` says.
-    ///
-    /// Bits 0 to 15 are the available slot and its wrap counter, 16 to 31 the used ones, which some
-    /// front-ends leave zero. Where both are given and differ, what was not returned is taken again.
+    /// Begins where the device before this one ended, if it died, or else where `SET_VRING_BASE` says.
     public init(_ setup: QueueSetup) {
         // SAFETY: the setup's rings are mapped in full (its contract).
         unsafe ring = unsafe setup.descriptors
@@ -36,11 +36,22 @@ public import CNetmap
         unsafe deviceEvent = unsafe setup.used
         size = unsafe setup.size
         eventIndex = unsafe setup.features & Feature.eventIndex != 0
+        record = unsafe setup.record
         let base = unsafe setup.base
+        // Bits 0 to 15 are the available slot and its wrap counter, 16 to 31 the used ones, which some
+        // front-ends leave zero. Where both are given and differ, what was not returned is taken again.
         let half = base &>> 16 == 0 ? base & 0xffff : base &>> 16
-        let slot = half & 0x7fff
-        start = (slot < UInt32(unsafe setup.size) ? slot : 0) | (half &>> 15) &<< 16
-        signalled = UInt16(truncatingIfNeeded: slot)
+        let slot = half & 0x7fff < UInt32(unsafe setup.size) ? half & 0x7fff : 0
+        start = slot | (half &>> 15) &<< 16
+        signalled = UInt16(truncatingIfNeeded: start)
+        if let record {
+            if let resumed = resume(record) {
+                start = resumed
+                signalled = UInt16(truncatingIfNeeded: resumed)
+                hasNews = true
+            }
+            record.begin(start, size: size)
+        }
         disarm()
     }
 
@@ -116,12 +127,21 @@ public import CNetmap
 
     /// Returns a chain. (`RingFormat`)
     @_noLocks @inlinable
-    public mutating func setUsed(_ position: RingPosition, id: UInt16, length: UInt32) {
+    public mutating func setUsed(
+        _ position: RingPosition,
+        id: UInt16,
+        length: UInt32,
+        descriptors: Int
+    ) {
+        if let record {
+            record.intend(
+                noted,
+                RingRecord.Chain(position, id: id, length: length, descriptors: descriptors)
+            )
+            noted = noted &+ 1
+        }
         let slot = Int(position & 0xffff)
-        // Used: AVAIL and USED both equal the device's wrap counter; WRITE says that length counts.
-        var flags: UInt64 = position & 0x1_0000 != 0 ? 0x8080 : 0
-        if length != 0 { flags |= 2 }
-        let word = UInt64(length) | UInt64(id) &<< 32 | flags &<< 48
+        let word = PackedRing.used(position, id: id, length: length)
         if heldSlot < 0 {
             heldSlot = slot
             heldWord = word
@@ -131,12 +151,25 @@ public import CNetmap
         }
     }
 
+    /// The second word of a descriptor that is returned.
+    @_noLocks @inlinable
+    static func used(_ position: RingPosition, id: UInt16, length: UInt32) -> UInt64 {
+        // Used: AVAIL and USED both equal the device's wrap counter; WRITE says that length counts.
+        var flags: UInt64 = position & 0x1_0000 != 0 ? 0x8080 : 0
+        if length != 0 { flags |= 2 }
+        return UInt64(length) | UInt64(id) &<< 32 | flags &<< 48
+    }
+
     /// Shows what was returned. (`RingFormat`)
     @_noLocks @inlinable
     public mutating func publish(_ position: RingPosition) {
         if heldSlot < 0 { return }
         // SAFETY: `heldSlot` came from a position.
         unsafe nm_store64_release(ring + heldSlot &* NM_VRING_DESC_SIZE + 8, heldWord)
+        if let record {
+            record.settle(position)
+            noted = 0
+        }
         heldSlot = -1
         hasNews = true
     }
@@ -187,5 +220,46 @@ public import CNetmap
     public func base(_ position: RingPosition) -> UInt32 {
         let half = position & 0x7fff | (position &>> 16) &<< 15
         return half | half &<< 16
+    }
+}
+
+extension PackedRing {
+    /// Finishes what a device was returning when it died.
+    ///
+    /// The driver may have begun anew since. In a ring as drivers set it up no descriptor has the USED
+    /// flag, in one that has been in use some have; so the record is believed only there.
+    ///
+    /// - Returns: where to go on, or nil if the record is not of this ring.
+    private func resume(_ record: RingRecord) -> RingPosition? {
+        guard let noted = record.read(size: size),
+            (0..<Int(size)).contains(where: { flags($0) & 0x8000 != 0 })
+        else { return nil }
+        var position = noted.position
+        var words: [(slot: Int, word: UInt64)] = []
+        // Returned already, all of it, if the driver can see the first.
+        guard hasEntry(noted.position) else {
+            for chain in noted.chains where chain.position == position {
+                position = advance(position, by: chain.descriptors)
+            }
+            return position
+        }
+        for chain in noted.chains {
+            guard chain.position == position, chain.descriptors > 0, chain.descriptors <= Int(size)
+            else { break }
+            let word = PackedRing.used(position, id: chain.id, length: chain.length)
+            words.append((Int(position & 0xffff), word))
+            position = advance(position, by: chain.descriptors)
+        }
+        // The first last: nothing behind it is seen before it is.
+        for (slot, word) in words.reversed() {
+            // SAFETY: slots of positions, below `size`.
+            unsafe nm_store64_release(ring + slot * NM_VRING_DESC_SIZE + 8, word)
+        }
+        return position
+    }
+
+    private func flags(_ slot: Int) -> UInt16 {
+        // SAFETY: below `size`.
+        unsafe nm_load16(ring + slot * NM_VRING_DESC_SIZE + 14)
     }
 }

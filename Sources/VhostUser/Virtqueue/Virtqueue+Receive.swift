@@ -67,6 +67,7 @@ extension Virtqueue where Format: ~Copyable {
         var delivered = 0
         var bytes = 0
         var offloaded = 0
+        beginVisit()
         warm(end &- begin, writing: true)
         var k = unsafe placePlain(batch, list, from: begin, to: end, &bytes)
         delivered = k &- begin
@@ -133,7 +134,8 @@ extension Virtqueue where Format: ~Copyable {
             ring.setUsed(
                 at,
                 id: Format.identifier(head: head, lastTag: Format.tag(descriptor)),
-                length: UInt32(truncatingIfNeeded: needed)
+                length: UInt32(truncatingIfNeeded: needed),
+                descriptors: 1
             )
             at = ring.advance(at, by: 1)
             bytes = bytes &+ length
@@ -168,7 +170,7 @@ extension Virtqueue where Format: ~Copyable {
             let needed = headerLength &+ length
             // One writable descriptor that is large enough.
             if Format.flags(descriptor) & 7 == 2, descriptor.length >= needed,
-                let host = unsafe translate(descriptor.address, needed)
+                let host = unsafe translate(descriptor.address, needed, isWrite: true)
             {
                 // SAFETY: `needed` bytes at `host` are the guest's.
                 unsafe nm_store64(host, request.low)
@@ -183,7 +185,8 @@ extension Virtqueue where Format: ~Copyable {
                 ring.setUsed(
                     position,
                     id: Format.identifier(head: head, lastTag: Format.tag(descriptor)),
-                    length: UInt32(truncatingIfNeeded: needed)
+                    length: UInt32(truncatingIfNeeded: needed),
+                    descriptors: 1
                 )
                 position = ring.advance(position, by: 1)
                 return true
@@ -224,6 +227,11 @@ extension Virtqueue where Format: ~Copyable {
             )
             // A chain of no bytes could be had for ever; no driver makes one.
             guard chain.isValid, chain.bytes > 0 else {
+                if isTranslationMissing {
+                    missing = at
+                    counters.drop(.ringFull)
+                    return false
+                }
                 fail(.chainLength)
                 counters.drop(.malformed)
                 return false
@@ -262,12 +270,14 @@ extension Virtqueue where Format: ~Copyable {
         }
         for k in 0..<chains {
             let word = unsafe scratch.chains[k]
+            let descriptors = Int(word &>> 16)
             unsafe ring.setUsed(
                 position,
                 id: UInt16(truncatingIfNeeded: word),
-                length: scratch.rooms[k]
+                length: scratch.rooms[k],
+                descriptors: descriptors
             )
-            position = ring.advance(position, by: Int(word &>> 16))
+            position = ring.advance(position, by: descriptors)
         }
         return true
     }

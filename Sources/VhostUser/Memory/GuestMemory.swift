@@ -1,7 +1,6 @@
 // A guest's RAM as its front-end shared it: files mapped here, guest addresses translated there.
 
 import CNetmap
-import Glibc
 public import Netmap
 
 /// One range of guest memory in a `SET_MEM_TABLE` or `ADD_MEM_REG` message.
@@ -47,7 +46,8 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
     /// The regions, as the front-end described them.
     public let regions: [MemoryRegion]
     let table: UnsafeMutablePointer<MappedRegion>
-    private let mappings: [(base: UInt, length: Int, guardNumber: Int32)]
+    let files: [OwnedDescriptor]
+    private let mappings: [Mapping]
 
     /// How many regions a front-end may share (`GET_MAX_MEM_SLOTS`).
     public static let maximumRegions = 32
@@ -55,7 +55,7 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
     /// Maps the regions, one file each.
     ///
     /// Refuses what cannot be served safely: more regions than files, sizes that overflow, overlap,
-    /// or files shorter than their region. The files may be closed afterwards.
+    /// or files shorter than their region.
     public init(_ regions: [MemoryRegion], files: [OwnedDescriptor]) throws(GuestMemoryError) {
         guard !regions.isEmpty, regions.count <= GuestMemory.maximumRegions else {
             throw GuestMemoryError(description: "\(regions.count) memory regions")
@@ -66,53 +66,43 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
             )
         }
         try GuestMemory.checkRanges(regions)
-        var mapped: [(base: UInt, length: Int, guardNumber: Int32)] = []
-        var hosts: [UInt] = []
-        do throws(GuestMemoryError) {
-            for (region, file) in zip(regions, files) {
-                let (base, length) = try GuestMemory.map(region, file)
-                // SAFETY: a mapping made just now; the guard is removed before it is unmapped.
-                let number = unsafe nm_guard_add(UnsafeMutableRawPointer(bitPattern: base), length)
-                mapped.append((base, length, number))
-                guard number >= 0 else {
-                    throw GuestMemoryError(
-                        description: "no room to guard another memory region against truncation"
-                    )
-                }
-                hosts.append(base + UInt(region.fileOffset))
-            }
-        } catch {
-            GuestMemory.unmap(mapped)
-            throw error
+        var mappings: [Mapping] = []
+        for (region, file) in zip(regions, files) {
+            mappings.append(try GuestMemory.map(region, file))
         }
         self.regions = regions
-        mappings = mapped
+        self.files = files
+        self.mappings = mappings
         unsafe table = .allocate(capacity: regions.count)
         for (index, region) in regions.enumerated() {
-            guard let host = unsafe UnsafeMutableRawPointer(bitPattern: hosts[index]) else {
-                continue  // mmap never returns page zero
-            }
             unsafe (table + index).initialize(
-                to: MappedRegion(guest: region.guestAddress, size: region.size, host: host)
+                to: MappedRegion(
+                    guest: region.guestAddress,
+                    size: region.size,
+                    host: mappings[index].base + Int(region.fileOffset)
+                )
             )
         }
     }
 
-    deinit {
-        GuestMemory.unmap(mappings)
-        unsafe table.deallocate()
-    }
+    deinit { unsafe table.deallocate() }
 
     /// Whether a file was cut short under us: its contents now read as zeroes, and the port is dead.
-    public var isTruncated: Bool { mappings.contains { nm_guard_tripped($0.guardNumber) != 0 } }
+    public var isTruncated: Bool { mappings.contains(where: \.isTruncated) }
 
     /// Translates a front-end address of `length` contiguous bytes, for rings.
     public func host(user address: UInt64, length: Int) -> UnsafeMutableRawPointer? {
+        guard let (index, offset) = place(user: address, length: length) else { return nil }
+        // SAFETY: inside region `index`, which is mapped as long as `self` lives.
+        return unsafe table[index].host + Int(offset)
+    }
+
+    /// In which region, and where in it, `length` bytes at a front-end address lie.
+    func place(user address: UInt64, length: Int) -> (region: Int, offset: UInt64)? {
         for (index, region) in regions.enumerated() {
             let offset = address &- region.userAddress
             if offset < region.size, UInt64(length) <= region.size - offset {
-                // SAFETY: inside region `index`, which is mapped as long as `self` lives.
-                return unsafe table[index].host + Int(offset)
+                return (index, offset)
             }
         }
         return nil
@@ -147,7 +137,7 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
     private static func map(
         _ region: MemoryRegion,
         _ file: OwnedDescriptor
-    ) throws(GuestMemoryError) -> (UInt, Int) {
+    ) throws(GuestMemoryError) -> Mapping {
         let end = region.fileOffset + region.size
         let size = nm_file_size(file.number)
         guard size >= 0, UInt64(size) >= end else {
@@ -159,31 +149,11 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
         }
         // Mapped from the file's beginning, in whole blocks: hugetlbfs accepts nothing else.
         let block = UInt64(max(4096, nm_file_block_size(file.number)))
-        let length = Int((end + block - 1) / block * block)
-        // SAFETY: a new shared mapping; nothing of ours lies where the kernel puts it.
-        guard
-            let base = unsafe mmap(
-                nil,
-                length,
-                PROT_READ | PROT_WRITE,
-                MAP_SHARED | MAP_NORESERVE,
-                file.number,
-                0
-            ),
-            unsafe base != MAP_FAILED
-        else {
-            throw GuestMemoryError(
-                description: SystemError("mmap \(length) bytes", result: -errno).description
-            )
-        }
-        return (UInt(bitPattern: base), length)
-    }
-
-    private static func unmap(_ mappings: [(base: UInt, length: Int, guardNumber: Int32)]) {
-        for mapping in mappings {
-            nm_guard_remove(mapping.guardNumber)
-            // SAFETY: made by `map`, and no worker holds an address in it (type's contract).
-            unsafe munmap(UnsafeMutableRawPointer(bitPattern: mapping.base), mapping.length)
+        do throws(SystemError) {
+            let length = Int((end + block - 1) / block * block)
+            return try Mapping(file, length: length, isForeign: true)
+        } catch {
+            throw GuestMemoryError(description: error.description)
         }
     }
 }

@@ -2,7 +2,6 @@
 // in a file that the front-end shares, one bit for each 4096 bytes (vhost-user-spec 2.6, rules 8 and 9).
 
 public import CNetmap
-import Glibc
 public import Netmap
 
 /// A mapped dirty bitmap.
@@ -13,7 +12,7 @@ public import Netmap
     let base: UnsafeMutableRawPointer
     /// Bytes of bitmap.
     public let size: Int
-    private let mapping: (address: UInt, length: Int, guardNumber: Int32)
+    private let mapping: Mapping
 
     /// Maps `size` bytes at `offset` of `file`.
     public init(file: OwnedDescriptor, size: UInt64, offset: UInt64) throws(GuestMemoryError) {
@@ -27,36 +26,13 @@ public import Netmap
                 description: "a dirty log file of \(length) bytes for a log that ends at \(end)"
             )
         }
-        // SAFETY: a new shared mapping, guarded below like guest memory against truncation.
-        guard
-            let address = unsafe mmap(
-                nil,
-                Int(end),
-                PROT_READ | PROT_WRITE,
-                MAP_SHARED | MAP_NORESERVE,
-                file.number,
-                0
-            ),
-            unsafe address != MAP_FAILED
-        else {
-            throw GuestMemoryError(
-                description: SystemError("mmap the dirty log", result: -errno).description
-            )
+        do throws(SystemError) {
+            mapping = try Mapping(file, length: Int(end), isForeign: true)
+        } catch {
+            throw GuestMemoryError(description: error.description)
         }
-        let number = unsafe nm_guard_add(address, Int(end))
-        guard number >= 0 else {
-            unsafe munmap(address, Int(end))
-            throw GuestMemoryError(description: "no room to guard a dirty log against truncation")
-        }
-        mapping = (UInt(bitPattern: address), Int(end), number)
-        unsafe base = unsafe address + Int(offset)
+        unsafe base = unsafe mapping.base + Int(offset)
         self.size = Int(size)
-    }
-
-    deinit {
-        nm_guard_remove(mapping.guardNumber)
-        // SAFETY: mapped in init; no worker holds the address (type's contract).
-        unsafe munmap(UnsafeMutableRawPointer(bitPattern: mapping.address), mapping.length)
     }
 }
 
@@ -64,21 +40,30 @@ public import Netmap
 @safe public struct DirtyPages: BitwiseCopyable {
     @usableFromInline let base: UnsafeMutableRawPointer
     @usableFromInline let size: Int
-    /// Guest address of the part of the ring that the device writes.
-    @usableFromInline let ring: UInt64
-    @usableFromInline let ringLength: Int
+    /// Guest addresses of the pages in which the device writes the ring itself.
+    @usableFromInline let ringPages: UnsafePointer<UInt64>
+    @usableFromInline let ringPageCount: Int
 
-    /// Logs into `log`, which must outlive every copy.
+    /// Logs into `log`; it and `ring` must outlive every copy.
     ///
     /// - Parameters:
     ///   - log: the bitmap.
-    ///   - ring: guest address of the used ring, or of the packed ring.
-    ///   - ringLength: its length in bytes.
-    public init(_ log: DirtyLog, ring: UInt64, ringLength: Int) {
+    ///   - ring: the area of the ring that the device writes.
+    ///   - isRingLogged: whether what is written there is logged too.
+    public init(_ log: DirtyLog, ring: RingArea, isRingLogged: Bool) {
         unsafe base = unsafe log.base
         size = log.size
-        self.ring = ring
-        self.ringLength = ringLength
+        unsafe ringPages = unsafe UnsafePointer(ring.pages)
+        ringPageCount = isRingLogged ? ring.pageCount : 0
+    }
+
+    /// Marks the ring.
+    @_noLocks @inlinable
+    func markRing() {
+        for k in 0..<ringPageCount {
+            // SAFETY: below the count of pages.
+            mark(unsafe ringPages[k], 1)
+        }
     }
 
     /// Marks `length` bytes at guest address `address`; what lies outside the bitmap is not marked.

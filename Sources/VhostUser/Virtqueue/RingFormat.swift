@@ -59,8 +59,10 @@ public protocol RingFormat: ~Copyable {
     /// What identifies a chain to the guest, given the place of its first and tag of its last descriptor.
     static func identifier(head: UInt16, lastTag: UInt16) -> UInt16
 
-    /// Returns a chain: `length` bytes were written to it. Seen by the guest after `publish`.
-    mutating func setUsed(_ position: RingPosition, id: UInt16, length: UInt32)
+    /// Returns a chain of so many `descriptors`, `length` bytes of which were written.
+    ///
+    /// Seen by the guest after `publish`.
+    mutating func setUsed(_ position: RingPosition, id: UInt16, length: UInt32, descriptors: Int)
     /// Lets the guest see everything used before `position`.
     mutating func publish(_ position: RingPosition)
     /// Whether the guest wants an interrupt for what was published before `position`.

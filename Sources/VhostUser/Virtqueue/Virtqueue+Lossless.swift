@@ -85,6 +85,7 @@ extension Virtqueue where Format: ~Copyable {
         var delivered = 0
         var bytes = 0
         var offloaded = 0
+        beginVisit()
         loop: while k < listCount {
             // SAFETY: `list` holds `listCount` indices below `batch.count` (the caller's word).
             let index = unsafe Int(list[k])

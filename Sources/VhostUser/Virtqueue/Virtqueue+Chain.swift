@@ -63,7 +63,14 @@ extension Virtqueue where Format: ~Copyable {
             } else {
                 guard (flags & 2 != 0) == writable else { return reject(.direction) }
                 guard
-                    unsafe append(descriptor.address, descriptor.length, to: out, capacity, &chain)
+                    unsafe append(
+                        descriptor.address,
+                        descriptor.length,
+                        isWrite: writable,
+                        to: out,
+                        capacity,
+                        &chain
+                    )
                 else { return reject(.address) }
             }
             if flags & 1 == 0 {
@@ -96,7 +103,8 @@ extension Virtqueue where Format: ~Copyable {
             guard
                 let cell = unsafe translate(
                     descriptor.address &+ UInt64(index &* NM_VRING_DESC_SIZE),
-                    NM_VRING_DESC_SIZE
+                    NM_VRING_DESC_SIZE,
+                    isWrite: false
                 )
             else {
                 fail(.address)
@@ -110,7 +118,16 @@ extension Virtqueue where Format: ~Copyable {
                 fail(.direction)
                 return false
             }
-            guard unsafe append(entry.address, entry.length, to: out, capacity, &chain) else {
+            guard
+                unsafe append(
+                    entry.address,
+                    entry.length,
+                    isWrite: writable,
+                    to: out,
+                    capacity,
+                    &chain
+                )
+            else {
                 fail(.address)
                 return false
             }
@@ -134,6 +151,7 @@ extension Virtqueue where Format: ~Copyable {
     mutating func append(
         _ address: UInt64,
         _ length: Int,
+        isWrite: Bool,
         to out: UnsafeMutablePointer<Segment>,
         _ capacity: Int,
         _ chain: inout Chain
@@ -146,10 +164,10 @@ extension Virtqueue where Format: ~Copyable {
                 return false
             }
             var piece = left
-            var host = unsafe translate(at, piece)
+            var host = unsafe translate(at, piece, isWrite: isWrite)
             if unsafe host == nil {
-                piece = min(left, contiguous(at))
-                unsafe host = piece > 0 ? unsafe translate(at, piece) : nil
+                piece = min(left, contiguous(at, isWrite: isWrite))
+                unsafe host = piece > 0 ? unsafe translate(at, piece, isWrite: isWrite) : nil
             }
             guard let host = unsafe host else { return false }
             // SAFETY: below `capacity`.
@@ -166,17 +184,5 @@ extension Virtqueue where Format: ~Copyable {
     mutating func reject(_ fault: QueueFault) -> Chain {
         fail(fault)
         return Chain(segments: 0, bytes: 0, descriptors: 0, id: 0)
-    }
-
-    /// How many bytes from `address` on lie in one region.
-    @inlinable
-    func contiguous(_ address: UInt64) -> Int {
-        for index in 0..<regionCount {
-            // SAFETY: below `regionCount`, the table's length.
-            let region = unsafe regions[index]
-            let offset = unsafe address &- region.guest
-            if unsafe offset < region.size { return unsafe Int(region.size - offset) }
-        }
-        return 0
     }
 }
