@@ -2,7 +2,6 @@
 
 import CNetmap
 import Netmap
-import Synchronization
 import TestSupport
 import Testing
 
@@ -165,40 +164,37 @@ struct MigrationTests {
     }
 
     /// The front-end: what its guest's memory looks like at the destination.
-    private final class Destination: Sendable {
-        private struct State {
-            var copy: [UInt8]
-            var pages = 0
-        }
-
-        private let source: UncheckedBox<(log: MigrationLog, ram: GuestRAM)>
-        private let state: Mutex<State>
+    private final class Destination: @unchecked Sendable {
+        // Unchecked: `lock` is held wherever `copy` and `pages` are used; the rest is constant.
+        private let log: MigrationLog
+        private let ram: GuestRAM
+        private let lock = Lock()
+        private var copy: [UInt8]
+        /// How many pages were copied.
+        private(set) var pages = 0
 
         /// At first the destination has what the source has.
         init(_ log: MigrationLog, _ ram: GuestRAM) {
-            source = UncheckedBox(value: (log, ram))
-            state = Mutex(State(copy: ram.bytes(at: ram.start, Int(ram.regions[0].size))))
+            self.log = log
+            self.ram = ram
+            copy = ram.bytes(at: ram.start, Int(ram.regions[0].size))
         }
 
         /// Takes what is marked and copies those pages.
         func copyMarked() {
-            let (log, ram) = source.value
-            state.withLock { state in
+            lock.withLock {
                 // At once: whoever marks a page too early must be caught before he writes it.
                 log.harvest { page in
-                    ram.copy(page * 4096, 4096, into: &state.copy, at: Int(page * 4096 - ram.start))
-                    state.pages += 1
+                    ram.copy(page * 4096, 4096, into: &copy, at: Int(page * 4096 - ram.start))
+                    pages += 1
                 }
             }
         }
 
         /// Whether these bytes are there.
         func has(_ address: UInt64, _ bytes: [UInt8]) -> Bool {
-            let offset = Int(address - source.value.ram.start)
-            return state.withLock { Array($0.copy[offset..<offset + bytes.count]) == bytes }
+            let offset = Int(address - ram.start)
+            return lock.withLock { Array(copy[offset..<offset + bytes.count]) == bytes }
         }
-
-        /// How many pages were copied.
-        var pages: Int { state.withLock { $0.pages } }
     }
 }
