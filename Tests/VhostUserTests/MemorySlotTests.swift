@@ -122,4 +122,26 @@ struct MemorySlotTests {
         try talk.tell([.slot(.addMemoryRegion, MemorySlotTests.first)])
         #expect(talk.controller.take() == ["map 1 1"])
     }
+
+    @Test("that are refused leave rings running where they lay")
+    func refused() throws {
+        let third = MemoryRegion.test(1 << 40, 4096)
+        for message: FrontEndMessage in [
+            .slot(.addMemoryRegion, third), .slot(.removeMemoryRegion, MemorySlotTests.second),
+            .table([third]), .log(size: 4096, offset: 0), .inflight(rings: 2, size: 4096),
+        ] {
+            var talk = try running()
+            let open = talk.openFiles
+            talk.controller.refusal = SessionError("no", isRefusal: true)
+            talk.controller.refusesOnce = true
+            #expect(try talk.ask(message.acknowledged) == 1, "request \(message.request)")
+            #expect(talk.controller.running == [0, 1], "request \(message.request)")
+            #expect(talk.openFiles == open)
+            // What comes next finds everything as it was before.
+            try talk.tell([.state(.setVringEnable, 0, 1), .file(.setVringKick, 0)])
+            #expect(talk.controller.running == [0, 1], "request \(message.request)")
+            #expect(try talk.ask(.slot(.addMemoryRegion, third).acknowledged) == 0)
+            #expect(talk.controller.events.contains("map 3 3"))
+        }
+    }
 }

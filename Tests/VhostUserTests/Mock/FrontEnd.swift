@@ -107,6 +107,17 @@ struct FrontEndMessage {
         return FrontEndMessage(request: request.rawValue, payload: payload, files: files)
     }
 
+    /// SET_INFLIGHT_FD for rings of 256 entries.
+    static func inflight(rings: UInt8, size: UInt32) -> FrontEndMessage {
+        var message = FrontEndMessage(
+            request: Request.setInflightFD.rawValue,
+            words: [size, 0, 0, 0],
+            more: [rings, 0, 0, 1]
+        )
+        message.files = 1
+        return message
+    }
+
     static func log(size: UInt64, offset: UInt64) -> FrontEndMessage {
         var payload: [UInt8] = []
         payload.append(little: size)

@@ -23,6 +23,8 @@ struct RecordingController: RingController {
     var asked: [BackendRequest] = []
     /// Throw this from `map`, `start` or `setMTU`.
     var refusal: SessionError?
+    /// Throw it the first time only.
+    var refusesOnce = false
     /// Map for real, as the engine does.
     var mapsMemory = false
     var memory: GuestMemory?
@@ -33,10 +35,16 @@ struct RecordingController: RingController {
         return events
     }
 
+    private mutating func refuse() throws(SessionError) {
+        guard let refusal else { return }
+        if refusesOnce { self.refusal = nil }
+        throw refusal
+    }
+
     mutating func map(_ regions: [MemoryRegion], _ files: [OwnedDescriptor]) throws(SessionError) {
         events.append("map \(regions.count) \(files.count)")
         if !running.isEmpty { violations.append("mapped while \(running.sorted()) run") }
-        if let refusal { throw refusal }
+        try refuse()
         guard mapsMemory else { return }
         do {
             memory = try GuestMemory(regions, files: files)
@@ -56,7 +64,7 @@ struct RecordingController: RingController {
         if areas.contains(where: { $0.0.isEmpty || $0.0[0].address % UInt64($0.1) != 0 }) {
             violations.append("started \(index) unaligned")
         }
-        if let refusal { throw refusal }
+        try refuse()
         running.insert(index)
         setups[index] = setup
     }
@@ -97,7 +105,7 @@ struct RecordingController: RingController {
     ) throws(SessionError) {
         events.append("inflight \(rings) \(size) at \(offset)")
         if !running.isEmpty { violations.append("new records while \(running.sorted()) run") }
-        if let refusal { throw refusal }
+        try refuse()
     }
 
     mutating func setBackendChannel(_ file: OwnedDescriptor) throws(SessionError) {
@@ -116,7 +124,7 @@ struct RecordingController: RingController {
     ) throws(SessionError) {
         events.append("log \(size) at \(offset)")
         if !running.isEmpty { violations.append("changed the log while \(running.sorted()) run") }
-        if let refusal { throw refusal }
+        try refuse()
     }
 
     mutating func enable(ring index: Int, _ enabled: Bool) {
@@ -138,6 +146,6 @@ struct RecordingController: RingController {
 
     mutating func setMTU(_ mtu: UInt64) throws(SessionError) {
         events.append("mtu \(mtu)")
-        if let refusal { throw refusal }
+        try refuse()
     }
 }
