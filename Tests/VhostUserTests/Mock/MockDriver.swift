@@ -106,7 +106,8 @@ final class MockDriver {
     func makeQueue(
         _ memory: GuestMemory? = nil,
         base: UInt32? = nil,
-        dirty: DirtyPages? = nil
+        dirty: DirtyPages? = nil,
+        record: RingRecord? = nil
     ) -> any DeviceQueue {
         let sizes = RingSetup.areas(size, isPacked: format == .packed)
         let memory = memory ?? ram.memory
@@ -119,7 +120,8 @@ final class MockDriver {
                 base: base ?? type(of: ring).firstBase,
                 features: features,
                 memory: memory,
-                dirty: dirty
+                dirty: dirty,
+                record: record
             )
         )
     }
