@@ -110,8 +110,11 @@ struct RandomFrontEnd {
         }
     }
 
-    /// A number of any size.
-    private mutating func word() -> UInt64 { random.next() >> UInt64(random.below(64)) }
+    /// A number of any size, or one at the end of all numbers.
+    private mutating func word() -> UInt64 {
+        random.chance(15)
+            ? .max - UInt64(4096 * random.below(3)) : random.next() >> UInt64(random.below(64))
+    }
 
     /// A page or a few of the usual memory, or anything.
     private mutating func translation() -> FrontEndMessage {
@@ -119,7 +122,7 @@ struct RandomFrontEnd {
         let isUsual = random.chance(80)
         let words: [UInt64] = [
             isUsual ? page : word(), isUsual ? UInt64(random.within(1...16)) << 12 : word(),
-            FrontEndMessage.region.userAddress + page,
+            isUsual ? FrontEndMessage.region.userAddress + page : word() & ~4095,
             UInt64(random.below(5)) | UInt64(random.within(1...5)) << 8,
         ]
         let halves = words.flatMap {
@@ -137,12 +140,15 @@ struct RandomFrontEnd {
                 fileOffset: word()
             )
         }
-        // One that can be mapped, if its file is long enough and nothing is in its place.
-        let place = UInt64(random.below(8)) << 20
-        return .test(
-            place,
-            UInt64(4096 * random.within(1...256)),
-            offset: UInt64(4096 * random.below(2))
+        // One that can be mapped, if its file is long enough and nothing is in its place; now and then
+        // up to the end of the guest's addresses.
+        let pages = UInt64(random.within(1...256))
+        let isLast = random.chance(20)
+        return MemoryRegion(
+            guestAddress: isLast ? 0 &- pages << 12 : UInt64(random.below(8)) << 20,
+            size: pages << 12 - (isLast ? 16 : 0),
+            userAddress: FrontEndMessage.region.userAddress + UInt64(random.below(8)) << 20,
+            fileOffset: UInt64(4096 * random.below(2))
         )
     }
 

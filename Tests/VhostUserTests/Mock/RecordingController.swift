@@ -25,7 +25,7 @@ struct RecordingController: RingController {
     var refusal: SessionError?
     /// Throw it the first time only.
     var refusesOnce = false
-    /// Map for real, as the engine does.
+    /// Map memory, logs and records for real, as the engine does.
     var mapsMemory = false
     var memory: GuestMemory?
 
@@ -46,10 +46,19 @@ struct RecordingController: RingController {
         if !running.isEmpty { violations.append("mapped while \(running.sorted()) run") }
         try refuse()
         guard mapsMemory else { return }
-        do {
-            memory = try GuestMemory(regions, files: files)
+        memory = try really { () throws(GuestMemoryError) in
+            try GuestMemory(regions, files: files)
+        }
+    }
+
+    /// Does what the engine does, and refuses as it does.
+    private func really<Value>(
+        _ make: () throws(GuestMemoryError) -> Value
+    ) throws(SessionError) -> Value {
+        do throws(GuestMemoryError) {
+            return try make()
         } catch {
-            throw SessionError(error.description)
+            throw SessionError(error.description, isRefusal: true)
         }
     }
 
@@ -65,6 +74,11 @@ struct RecordingController: RingController {
             violations.append("started \(index) unaligned")
         }
         try refuse()
+        if mapsMemory, let memory {
+            for ranges in [setup.descriptors, setup.available, setup.used] {
+                _ = try really { () throws(GuestMemoryError) in try RingArea(ranges, in: memory) }
+            }
+        }
         running.insert(index)
         setups[index] = setup
     }
@@ -81,6 +95,7 @@ struct RecordingController: RingController {
 
     mutating func setTranslations(_ iotlb: IOTLB) {
         events.append("translate \(iotlb.entries.count)")
+        if mapsMemory { TranslationTable.free(TranslationTable().replace(iotlb, in: memory)) }
     }
 
     mutating func kick(ring index: Int) { events.append("kick \(index)") }
@@ -106,6 +121,10 @@ struct RecordingController: RingController {
         events.append("inflight \(rings) \(size) at \(offset)")
         if !running.isEmpty { violations.append("new records while \(running.sorted()) run") }
         try refuse()
+        guard mapsMemory else { return }
+        _ = try really { () throws(GuestMemoryError) in
+            try InflightRegion(file, rings: rings, size: size, offset: offset)
+        }
     }
 
     mutating func setBackendChannel(_ file: OwnedDescriptor) throws(SessionError) {
@@ -125,6 +144,10 @@ struct RecordingController: RingController {
         events.append("log \(size) at \(offset)")
         if !running.isEmpty { violations.append("changed the log while \(running.sorted()) run") }
         try refuse()
+        guard mapsMemory else { return }
+        _ = try really { () throws(GuestMemoryError) in
+            try DirtyLog(file: file, size: size, offset: offset)
+        }
     }
 
     mutating func enable(ring index: Int, _ enabled: Bool) {
