@@ -176,6 +176,36 @@ struct GuestMemoryTests {
         #expect(!fits(user + 0x1_fff0, 0x7fff_ffff_ffff))
     }
 
+    @Test("gives no ring that reaches out of its region, in one piece or in several")
+    func ringAreas() throws {
+        let files = try (0..<2).map { _ in try MemoryFile.make(0x2000) }
+        let regions = [
+            MemoryRegion.test(0, 0x2000), MemoryRegion.test(0x10_0000, 0x2000),
+        ]
+        let memory = try GuestMemory(regions, files: files)
+        let user: [UInt64] = regions.map(\.userAddress)
+        func area(_ ranges: [(UInt64, Int)]) throws -> RingArea {
+            try RingArea(ranges.map { UserRange(address: $0.0, length: $0.1) }, in: memory)
+        }
+        // Pages side by side that are not, for us; the first and the last may be parts of pages.
+        let whole = try area([(user[0] + 0xff0, 0x1010), (user[1], 0x1000), (user[0], 0x20)])
+        #expect(whole.pageCount == 4)
+        unsafe nm_store32(whole.host + 0x2010, 7)
+        let last = unsafe memory.host(user: user[0], length: 4)
+        if let last = unsafe last { #expect(unsafe nm_load32(last) == 7) }
+        let bad: [[(UInt64, Int)]] = [
+            [], [(user[0] + 0x1ff0, 0x11)], [(user[0] - 1, 2)], [(user[0] + 0x2000, 1)],
+            [(.max, 1)], [(0, 16)], [(user[0], 0x2001)],
+            [(user[0], 0x1000), (user[1] + 0x1000, 0x1001)],
+            // Pieces of pages in the middle.
+            [(user[0], 0x800), (user[1], 0x800)], [(user[0], 0x1000), (user[1] + 16, 16)],
+            [(user[0], 0x1000), (user[1], 16), (user[0], 16)],
+        ]
+        for ranges in bad {
+            #expect(throws: GuestMemoryError.self, "\(ranges)") { try area(ranges) }
+        }
+    }
+
     @Test("does not leave its files open or mapped when it goes")
     func unmaps() throws {
         let (readEnd, writeEnd) = try Pipe.make()

@@ -103,4 +103,41 @@ struct SessionRingTests {
         #expect(talk.refusal(of: .file(.setVringKick, 0)).contains("before its memory"))
         #expect(talk.controller.running.isEmpty)
     }
+
+    @Test("that describes an inflight file for impossible rings is disconnected")
+    func inflightRings() throws {
+        func message(_ request: Request, rings: UInt16) -> FrontEndMessage {
+            var message = FrontEndMessage.inflight(rings: 0, size: 1 << 20)
+            message.request = request.rawValue
+            message.payload[16] = UInt8(rings & 255)
+            message.payload[17] = UInt8(rings >> 8)
+            message.files = request == .setInflightFD ? 1 : 0
+            return message
+        }
+        for rings: UInt16 in [0, 129, 256, 0x8000, 0xffff] {
+            for request: Request in [.getInflightFD, .setInflightFD] {
+                var talk = try Conversation.ready()
+                let text = talk.refusal(of: message(request, rings: rings))
+                #expect(text.contains("an inflight file for \(rings) rings"))
+                #expect(talk.openFiles == 1)
+            }
+        }
+        var talk = try Conversation.ready()
+        try talk.tell([message(.setInflightFD, rings: 128)])
+        #expect(try talk.send(message(.getInflightFD, rings: 128))?.count == 20)
+        // The file that was made is long enough for what it was made for, and no longer.
+        let file = try #require(talk.replyFile)
+        let length = UInt64(InflightRegion.length(rings: 128))
+        for (rings, size, offset) in [
+            (128, length - 1, 0), (129, length, 0), (128, length, 8), (128, .max, 1),
+            (128, length, UInt64.max), (1, 1 << 41, 0), (1, length / 2, 4),
+        ] as [(Int, UInt64, UInt64)] {
+            #expect(throws: GuestMemoryError.self, "\(rings) rings, \(size) at \(offset)") {
+                try InflightRegion(file, rings: rings, size: size, offset: offset)
+            }
+        }
+        let region = try InflightRegion(file, rings: 128, size: length, offset: 0)
+        #expect(region.record(127) != nil)
+        #expect(region.record(128) == nil)
+    }
 }
