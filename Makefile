@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 SWIFT_BUILD = swift build -c release --static-swift-stdlib --product wirevale
 
-.PHONY: build release test unit integration bench demo lint fmt install uninstall clean
+.PHONY: build release test unit sanitize integration bench demo lint fmt install uninstall clean
 
 build: ## debug build of everything
 	swift build --build-tests
@@ -16,6 +16,9 @@ test: ## everything that CI runs; installs what it misses
 
 unit: ## unit, model and hostile-peer tests
 	swift test
+
+sanitize: ## the data path under AddressSanitizer, then ThreadSanitizer; SECONDS=600 for longer
+	scripts/sanitize $(SECONDS)
 
 integration: release ## real guests and real clients; FILTER=01 picks some
 	scripts/install-packages test

@@ -97,6 +97,8 @@ import VhostUser
             guard nm_is_eventfd(kick.number) == 1 else {
                 throw SessionError("the kick descriptor of ring \(index) is not an eventfd")
             }
+            // Where kicks are messages, it is written to.
+            _ = nm_set_nonblocking(kick.number)
         }
         let kick = setup.kick ?? (setup.isInBand ? OwnedDescriptor(nm_eventfd()) : nil)
         let (queue, areas) = try unsafe makeQueue(index, setup)
@@ -247,7 +249,11 @@ import VhostUser
     }
 
     func setError(ring index: Int, _ error: OwnedDescriptor?) {
-        if let error, nm_is_eventfd(error.number) != 1 { return }
+        if let error {
+            guard nm_is_eventfd(error.number) == 1 else { return }
+            // One whose counter is full must not hold up the control thread.
+            _ = nm_set_nonblocking(error.number)
+        }
         errors[index] = error
     }
 

@@ -90,6 +90,18 @@ struct SocketTests {
         }
     }
 
+    @Test(.timeLimit(.minutes(1)))
+    func `a front-end that never reads is let go, and nobody waits for it`() throws {
+        let (ours, theirs) = pair()
+        _ = nm_set_nonblocking(ours.number)
+        let connection = Connection(ours)
+        let reply = [UInt8](repeating: 0, count: 4096)
+        #expect(throws: Connection.Ended.self) {
+            for _ in 0..<10_000 { try connection.send(reply) }
+        }
+        withExtendedLifetime(theirs) {}
+    }
+
     @Test func `timers fire in order, once, and not when cancelled`() throws {
         let loop = try EventLoop()
         var fired: [Int] = []

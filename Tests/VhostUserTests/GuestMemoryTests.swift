@@ -10,37 +10,6 @@ import Testing
 
 @Suite("Guest memory")
 struct GuestMemoryTests {
-    static func file(_ size: Int) throws -> OwnedDescriptor {
-        OwnedDescriptor(
-            try SystemError.check(unsafe nm_memfd_create("test", UInt64(size)), "memfd_create")
-        )
-    }
-
-    /// A file that can be cut short.
-    static func unsealedFile(_ size: Int) throws -> OwnedDescriptor {
-        var template = Array("/tmp/wirevale-test-XXXXXX".utf8CString)
-        let number = unsafe mkstemp(&template)
-        guard number >= 0 else { throw SystemError("mkstemp", result: -errno) }
-        unsafe unlink(template)
-        let file = OwnedDescriptor(number)
-        guard ftruncate(number, size) == 0 else { throw SystemError("ftruncate", result: -errno) }
-        return file
-    }
-
-    static func region(
-        _ guest: UInt64,
-        _ size: UInt64,
-        user: UInt64? = nil,
-        offset: UInt64 = 0
-    ) -> MemoryRegion {
-        MemoryRegion(
-            guestAddress: guest,
-            size: size,
-            userAddress: user ?? guest + 0x7f00_0000_0000,
-            fileOffset: offset
-        )
-    }
-
     func expectRefusal(
         _ regions: [MemoryRegion],
         files: Int? = nil,
@@ -49,7 +18,7 @@ struct GuestMemoryTests {
         _ sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let descriptors = try (0..<(files ?? regions.count)).map { _ in
-            try GuestMemoryTests.file(fileSize)
+            try MemoryFile.make(fileSize)
         }
         do {
             _ = try GuestMemory(regions, files: descriptors)
@@ -64,15 +33,15 @@ struct GuestMemoryTests {
 
     @Test("of more regions than there may be is refused")
     func tooMany() throws {
-        let regions = (0..<33).map { GuestMemoryTests.region(UInt64($0) << 20, 4096) }
+        let regions = (0..<33).map { MemoryRegion.test(UInt64($0) << 20, 4096) }
         try expectRefusal(regions, saying: "33 memory regions")
-        let enough = try (0..<32).map { _ in try GuestMemoryTests.file(4096) }
+        let enough = try (0..<32).map { _ in try MemoryFile.make(4096) }
         #expect(try GuestMemory(Array(regions[..<32]), files: enough).regions.count == 32)
     }
 
     @Test("with more or fewer files than regions is refused", arguments: [0, 1, 3])
     func fileCount(files: Int) throws {
-        let regions = [GuestMemoryTests.region(0, 4096), GuestMemoryTests.region(1 << 20, 4096)]
+        let regions = [MemoryRegion.test(0, 4096), MemoryRegion.test(1 << 20, 4096)]
         try expectRefusal(regions, files: files, saying: "2 memory regions but \(files) files")
     }
 
@@ -80,7 +49,7 @@ struct GuestMemoryTests {
     func sizes() throws {
         for size in [0, 1 << 47, UInt64.max, UInt64.max - 4095] {
             try expectRefusal(
-                [GuestMemoryTests.region(0, size, user: 0)],
+                [MemoryRegion.test(0, size, user: 0)],
                 saying: "size of \(size)"
             )
         }
@@ -90,13 +59,13 @@ struct GuestMemoryTests {
     func wraps() throws {
         let top = UInt64.max - 4095
         try expectRefusal(
-            [GuestMemoryTests.region(top, 8192, user: 0)],
+            [MemoryRegion.test(top, 8192, user: 0)],
             saying: "wraps around"
         )
-        try expectRefusal([GuestMemoryTests.region(top, 4096, user: 0)], saying: "wraps around")
-        try expectRefusal([GuestMemoryTests.region(0, 8192, user: top)], saying: "wraps around")
+        try expectRefusal([MemoryRegion.test(top, 4096, user: 0)], saying: "wraps around")
+        try expectRefusal([MemoryRegion.test(0, 8192, user: top)], saying: "wraps around")
         try expectRefusal(
-            [GuestMemoryTests.region(0, 8192, user: 0, offset: top)],
+            [MemoryRegion.test(0, 8192, user: 0, offset: top)],
             saying: "wraps around"
         )
     }
@@ -104,11 +73,11 @@ struct GuestMemoryTests {
     @Test("behind the largest file offset is refused")
     func offset() throws {
         try expectRefusal(
-            [GuestMemoryTests.region(0, 4096, offset: 1 << 47)],
+            [MemoryRegion.test(0, 4096, offset: 1 << 47)],
             saying: "begins at"
         )
         try expectRefusal(
-            [GuestMemoryTests.region(0, 4096, offset: 1 << 46)],
+            [MemoryRegion.test(0, 4096, offset: 1 << 46)],
             saying: "shorter than its region"
         )
     }
@@ -119,8 +88,8 @@ struct GuestMemoryTests {
             (0, 4096), (0, 0x10_0000), (0x1000, 0x1000), (0x2000, 0x1000), (0x2000, 0x5000),
             (0x3000, 0x5000), (0, 0x2000), (0x1f000, 0x1000),
         ] as [(UInt64, UInt64)] {
-            let fixed = GuestMemoryTests.region(0x1000, 0x2_0000)
-            let other = GuestMemoryTests.region(start, size, user: 1 << 40)
+            let fixed = MemoryRegion.test(0x1000, 0x2_0000)
+            let other = MemoryRegion.test(start, size, user: 1 << 40)
             let overlaps = start < 0x2_1000 && 0x1000 < start + size
             if overlaps {
                 try expectRefusal([fixed, other], saying: "memory region 1 overlaps")
@@ -132,12 +101,12 @@ struct GuestMemoryTests {
     @Test("whose file is shorter than its region is refused")
     func shortFile() throws {
         try expectRefusal(
-            [GuestMemoryTests.region(0, 8192)],
+            [MemoryRegion.test(0, 8192)],
             fileSize: 4096,
             saying: "shorter than its region"
         )
         try expectRefusal(
-            [GuestMemoryTests.region(0, 4096, offset: 4096)],
+            [MemoryRegion.test(0, 4096, offset: 4096)],
             fileSize: 8191,
             saying: "shorter than its region"
         )
@@ -147,14 +116,14 @@ struct GuestMemoryTests {
     func noFile() throws {
         let eventfd = OwnedDescriptor(try SystemError.check(nm_eventfd(), "eventfd"))
         do {
-            _ = try GuestMemory([GuestMemoryTests.region(0, 4096)], files: [eventfd])
+            _ = try GuestMemory([MemoryRegion.test(0, 4096)], files: [eventfd])
             Issue.record("accepted an eventfd")
         } catch {
             #expect(error.description.contains("shorter"))
         }
         let closed = OwnedDescriptor(-1)
         do {
-            _ = try GuestMemory([GuestMemoryTests.region(0, 4096)], files: [closed])
+            _ = try GuestMemory([MemoryRegion.test(0, 4096)], files: [closed])
             Issue.record("accepted no descriptor at all")
         } catch {
             #expect(!error.description.isEmpty)
@@ -163,9 +132,9 @@ struct GuestMemoryTests {
 
     @Test("may begin anywhere in its file and end anywhere in a page")
     func odd() throws {
-        let file = try GuestMemoryTests.file(0x10_000)
+        let file = try MemoryFile.make(0x10_000)
         let memory = try GuestMemory(
-            [GuestMemoryTests.region(0x10_0000, 5000, offset: 0x3000)],
+            [MemoryRegion.test(0x10_0000, 5000, offset: 0x3000)],
             files: [file]
         )
         let user: UInt64 = 0x7f00_0010_0000
@@ -183,11 +152,11 @@ struct GuestMemoryTests {
 
     @Test("gives rings an address only where they fit one region")
     func rings() throws {
-        let files = try (0..<2).map { _ in try GuestMemoryTests.file(0x10_000) }
+        let files = try (0..<2).map { _ in try MemoryFile.make(0x10_000) }
         // One behind the other, for the guest and for the front-end.
         let memory = try GuestMemory(
             [
-                GuestMemoryTests.region(0, 0x1_0000), GuestMemoryTests.region(0x1_0000, 0x1_0000),
+                MemoryRegion.test(0, 0x1_0000), MemoryRegion.test(0x1_0000, 0x1_0000),
             ],
             files: files
         )
@@ -207,115 +176,53 @@ struct GuestMemoryTests {
         #expect(!fits(user + 0x1_fff0, 0x7fff_ffff_ffff))
     }
 
+    @Test("gives no ring that reaches out of its region, in one piece or in several")
+    func ringAreas() throws {
+        let files = try (0..<2).map { _ in try MemoryFile.make(0x2000) }
+        let regions = [
+            MemoryRegion.test(0, 0x2000), MemoryRegion.test(0x10_0000, 0x2000),
+        ]
+        let memory = try GuestMemory(regions, files: files)
+        let user: [UInt64] = regions.map(\.userAddress)
+        func area(_ ranges: [(UInt64, Int)]) throws -> RingArea {
+            try RingArea(ranges.map { UserRange(address: $0.0, length: $0.1) }, in: memory)
+        }
+        // Pages side by side that are not, for us; the first and the last may be parts of pages.
+        let whole = try area([(user[0] + 0xff0, 0x1010), (user[1], 0x1000), (user[0], 0x20)])
+        #expect(whole.pageCount == 4)
+        unsafe nm_store32(whole.host + 0x2010, 7)
+        let last = unsafe memory.host(user: user[0], length: 4)
+        if let last = unsafe last { #expect(unsafe nm_load32(last) == 7) }
+        let bad: [[(UInt64, Int)]] = [
+            [], [(user[0] + 0x1ff0, 0x11)], [(user[0] - 1, 2)], [(user[0] + 0x2000, 1)],
+            [(.max, 1)], [(0, 16)], [(user[0], 0x2001)],
+            [(user[0], 0x1000), (user[1] + 0x1000, 0x1001)],
+            // Pieces of pages in the middle.
+            [(user[0], 0x800), (user[1], 0x800)], [(user[0], 0x1000), (user[1] + 16, 16)],
+            [(user[0], 0x1000), (user[1], 16), (user[0], 16)],
+        ]
+        for ranges in bad {
+            #expect(throws: GuestMemoryError.self, "\(ranges)") { try area(ranges) }
+        }
+    }
+
     @Test("does not leave its files open or mapped when it goes")
     func unmaps() throws {
         let (readEnd, writeEnd) = try Pipe.make()
         do {
-            let file = try GuestMemoryTests.file(0x10_000)
-            _ = try GuestMemory([GuestMemoryTests.region(0, 0x1_0000)], files: [file])
+            let file = try MemoryFile.make(0x10_000)
+            _ = try GuestMemory([MemoryRegion.test(0, 0x1_0000)], files: [file])
             // A pipe is refused, and closed.
             #expect(throws: GuestMemoryError.self) {
                 try GuestMemory(
                     [
-                        GuestMemoryTests.region(0, 0x1_0000),
-                        GuestMemoryTests.region(1 << 20, 4096),
+                        MemoryRegion.test(0, 0x1_0000),
+                        MemoryRegion.test(1 << 20, 4096),
                     ],
                     files: [file, OwnedDescriptor(writeEnd)]
                 )
             }
         }
         #expect(Pipe.isHungUp(readEnd.number))
-    }
-
-    @Test("that is cut short while in use is survived, and says so")
-    func truncated() async {
-        await #expect(processExitsWith: .success) {
-            precondition(nm_guard_install() == 0)
-            // Unsealed, unlike ours: that is what a hostile front-end shares.
-            let file = try GuestMemoryTests.unsealedFile(1 << 20)
-            let sealed = try GuestMemoryTests.file(1 << 20)
-            let memory = try GuestMemory(
-                [GuestMemoryTests.region(0, 1 << 20)],
-                files: [file]
-            )
-            let other = try GuestMemory(
-                [GuestMemoryTests.region(0, 1 << 20)],
-                files: [sealed]
-            )
-            guard let host = unsafe memory.host(user: 0x7f00_0000_0000, length: 1 << 20) else {
-                exit(2)
-            }
-            unsafe nm_store64(host + 4096, 42)
-            precondition(!memory.isTruncated && !other.isTruncated)
-            precondition(ftruncate(file.number, 0) == 0)
-            precondition(unsafe nm_load64(host + 4096) == 0, "zeroes from now on")
-            unsafe nm_store64(host + (1 << 19), 7)
-            unsafe memset(host, 1, 1 << 20)
-            precondition(memory.isTruncated && !other.isTruncated)
-            exit(0)
-        }
-    }
-
-    @Test("that is cut short under a running queue costs that guest only")
-    func truncatedQueue() async {
-        await #expect(processExitsWith: .success) {
-            precondition(nm_guard_install() == 0)
-            let file = try GuestMemoryTests.unsealedFile(1 << 20)
-            let memory = try GuestMemory(
-                [GuestMemoryTests.region(0, 1 << 20)],
-                files: [file]
-            )
-            guard let host = unsafe memory.host(user: 0x7f00_0000_0000, length: 1 << 20) else {
-                exit(2)
-            }
-            let sizes = RingSetup.areas(64, isPacked: false)
-            precondition(sizes.used < 4096)
-            func queue(_ at: Int) -> SplitQueue {
-                unsafe SplitQueue(
-                    QueueSetup(
-                        size: 64,
-                        descriptors: host + at,
-                        available: host + at + 4096,
-                        used: host + at + 8192,
-                        base: 0,
-                        features: Feature.modern,
-                        memory: memory
-                    )
-                )
-            }
-            for k in 0..<64 {
-                unsafe nm_store64(host + 16 * k, 0x8_0000)
-                unsafe nm_store64(host + 16 * k + 8, 1500)
-                unsafe nm_store16(host + 4096 + 4 + 2 * k, UInt16(k))
-            }
-            unsafe nm_store16(host + 4096 + 2, 64)
-            var source = queue(0)
-            var sink = queue(0x4000)
-            var worker = Worker()
-            let collected = worker.collect(&source).count
-            precondition(collected == 64)
-            precondition(ftruncate(file.number, 0) == 0)
-            for _ in 0..<10 {
-                worker.turn(&source, &sink)
-                worker.turn(&sink, &source)
-                _ = source.needsInterrupt()
-                _ = source.arm()
-            }
-            precondition(memory.isTruncated)
-            let honest = MockDriver(
-                try GuestRAM([1 << 20]),
-                size: 16,
-                features: Feature.modern
-            )
-            honest.post([1600], writable: true)
-            honest.publish()
-            var random = Seeded(1)
-            let frame = makeFrame(1, length: 200, using: &random)
-            var honestSink = honest.makeQueue()
-            worker.deliver([frame], to: &honestSink)
-            precondition(honest.pollFrames().map(\.frame) == [frame])
-            precondition(!honest.ram.memory.isTruncated)
-            exit(0)
-        }
     }
 }

@@ -44,7 +44,11 @@ struct HostileHeaderTests {
         [[112], [4, 3, 105], [12, 100]]
     )
     func contradiction(header: [UInt8], pieces: [Int]) throws {
-        var guest = try HostileGuest()
+        for format in Format.allCases { try contradiction(format, header, pieces) }
+    }
+
+    func contradiction(_ format: Format, _ header: [UInt8], _ pieces: [Int]) throws {
+        var guest = try HostileGuest(format)
         var random = Seeded(1)
         let padding: [UInt8] = [0, 0]
         let good = makeFrame(2, length: 100, using: &random)
@@ -54,16 +58,19 @@ struct HostileHeaderTests {
         )
         guest.transmit.post(pieces, content: [UInt8](repeating: 0, count: 12) + good)
         guest.transmit.publish()
-        #expect(guest.worker.collect(&guest.source) == [Collected(frame: good, request: nil)])
+        #expect(guest.worker.collect(guest.source) == [Collected(frame: good, request: nil)])
         #expect(guest.worker.received.drops == ["bad-offload": 1])
         guest.source.completeCollected()
         #expect(guest.transmit.poll().count == 2)
         #expect(guest.source.fault == .none)
     }
 
-    @Test("with unknown flags and without a request is an empty one to the receiver")
-    func unknownFlags() throws {
-        var guest = try HostileGuest()
+    @Test(
+        "with unknown flags and without a request is an empty one to the receiver",
+        arguments: Format.allCases
+    )
+    func unknownFlags(format: Format) throws {
+        var guest = try HostileGuest(format)
         var random = Seeded(1)
         let frame = makeFrame(1, length: 100, using: &random)
         let header = HostileHeaderTests.header(
@@ -77,15 +84,18 @@ struct HostileHeaderTests {
         guest.transmit.publish()
         guest.receive.post([1600], writable: true)
         guest.receive.publish()
-        guest.worker.turn(&guest.source, &guest.sink)
+        guest.worker.turn(guest.source, guest.sink)
         let received = guest.receive.pollFrames()
         #expect(received.map(\.frame) == [frame])
         #expect(received.map(\.header) == [[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]])
     }
 
-    @Test("does not pass flags on that its receiver would misunderstand")
-    func flagsOfRequests() throws {
-        var guest = try HostileGuest()
+    @Test(
+        "does not pass flags on that its receiver would misunderstand",
+        arguments: Format.allCases
+    )
+    func flagsOfRequests(format: Format) throws {
+        var guest = try HostileGuest(format)
         var random = Seeded(1)
         let frame = makeFrame(1, length: 100, using: &random)
         let header = HostileHeaderTests.header(flags: 0xff, start: 34, offset: 16)
@@ -93,17 +103,18 @@ struct HostileHeaderTests {
         guest.transmit.publish()
         guest.receive.post([1600], writable: true)
         guest.receive.publish()
-        guest.worker.turn(&guest.source, &guest.sink)
+        guest.worker.turn(guest.source, guest.sink)
         #expect(guest.receive.pollFrames().map { $0.header[0] } == [1])
     }
 
     @Test(
         "and a random frame behind it are finished, or counted, for a guest without offloads",
-        arguments: 0..<40
+        arguments: Format.allCases,
+        0..<40
     )
-    func finishing(seed: Int) throws {
+    func finishing(format: Format, seed: Int) throws {
         var random = Seeded(seed)
-        var guest = try HostileGuest(Feature.version1 | Feature.mergeableBuffers, size: 256)
+        var guest = try HostileGuest(format, Feature.version1 | Feature.mergeableBuffers, size: 256)
         var sent = 0
         for _ in 0..<60 {
             let length = random.within(14...1500)
@@ -139,7 +150,7 @@ struct HostileHeaderTests {
             while guest.receive.post([2000], writable: true) != nil {}
             guest.transmit.publish()
             guest.receive.publish()
-            guest.worker.turn(&guest.source, &guest.sink)
+            guest.worker.turn(guest.source, guest.sink)
             for received in guest.receive.pollFrames() {
                 #expect(received.isWellFormed, "seed \(seed)")
                 #expect(received.header.prefix(10).allSatisfy { $0 == 0 }, "seed \(seed)")

@@ -9,6 +9,8 @@ import Testing
 @Suite("The transmit queue")
 struct TransmitTests {
     static let frameLength = 60
+    /// The features that make a header legacy or not, and its length.
+    static let headers: [(UInt64, Int)] = [(0, 10), (Feature.version1, 12)]
 
     /// How a chain's pieces are described to the device.
     enum Form: CaseIterable { case direct, indirect, mixed }
@@ -22,6 +24,7 @@ struct TransmitTests {
     }
 
     func check(
+        _ format: Format,
         _ lengths: [Int],
         _ features: UInt64,
         _ form: Form,
@@ -30,13 +33,14 @@ struct TransmitTests {
     ) throws {
         var random = Seeded(lengths.reduce(7) { $0 &* 31 &+ $1 })
         let driver = MockDriver(
+            format,
             try GuestRAM(regions),
             size: 128,
             features: features,
             sliceCount: 4,
             sliceSize: 3072
         )
-        var queue = driver.makeQueue()
+        let queue = driver.makeQueue()
         var worker = Worker()
         let frame = makeFrame(
             1,
@@ -46,7 +50,7 @@ struct TransmitTests {
         // A request for the checksum at 14 + 6, which fits every frame here.
         let header: [UInt8] = [1, 0, 0xff, 0xff, 0, 0, 14, 0, 6, 0]
         let padding = [UInt8](repeating: 0xee, count: driver.headerLength - 10)
-        let note = Comment(rawValue: "\(lengths) \(form) header \(driver.headerLength)")
+        let note = Comment(rawValue: "\(format) \(lengths) \(form) header \(driver.headerLength)")
         for _ in 0..<3 {
             driver.post(
                 lengths,
@@ -57,7 +61,7 @@ struct TransmitTests {
         }
         driver.publish()
         let expected = Collected(frame: frame, request: header)
-        #expect(worker.collect(&queue) == [expected, expected, expected], note)
+        #expect(worker.collect(queue) == [expected, expected, expected], note)
         #expect(driver.poll().isEmpty, "not before they were copied")
         queue.completeCollected()
         let used = driver.poll()
@@ -73,47 +77,51 @@ struct TransmitTests {
 
     @Test(
         "takes a frame and its header whole where a chain is cut in two, at every byte",
-        arguments: [0, Feature.version1],
+        arguments: Format.allCases,
         Form.allCases
     )
-    func everySplit(features: UInt64, form: Form) throws {
-        let total = (features == 0 ? 10 : 12) + TransmitTests.frameLength
-        for cut in 1..<total { try check([cut, total - cut], features, form) }
+    func everySplit(format: Format, form: Form) throws {
+        for (features, headerLength) in TransmitTests.headers {
+            let total = headerLength + TransmitTests.frameLength
+            for cut in 1..<total { try check(format, [cut, total - cut], features, form) }
+        }
     }
 
     @Test(
         "takes a header that is spread over three and more descriptors",
-        arguments: [0, Feature.version1],
+        arguments: Format.allCases,
         Form.allCases
     )
-    func spreadHeader(features: UInt64, form: Form) throws {
-        let headerLength = features == 0 ? 10 : 12
+    func spreadHeader(format: Format, form: Form) throws {
         let rest = TransmitTests.frameLength
-        for a in 1..<headerLength - 1 {
-            for b in 1..<headerLength - a {
-                try check([a, b, headerLength - a - b + rest], features, form)
+        for (features, headerLength) in TransmitTests.headers {
+            for a in 1..<headerLength - 1 {
+                for b in 1..<headerLength - a {
+                    try check(format, [a, b, headerLength - a - b + rest], features, form)
+                }
             }
+            let bytes = [Int](repeating: 1, count: headerLength + 20)
+            try check(format, bytes + [rest - 20], features, form)
         }
-        try check(
-            [Int](repeating: 1, count: headerLength + 20) + [rest - 20],
-            features,
-            form
-        )
     }
 
-    @Test("takes chains of any shape", arguments: 0..<120)
-    func anyShape(seed: Int) throws {
+    @Test("takes chains of any shape", arguments: Format.allCases, 0..<120)
+    func anyShape(format: Format, seed: Int) throws {
         var random = Seeded(seed)
         let features = random.chance(50) ? 0 : Feature.version1
         let total = random.within(42...3000)
         var lengths = random.split(total, into: random.within(1...14))
         // A buffer of no bytes is odd, not wrong.
         while random.chance(30) { lengths.insert(0, at: random.within(0...lengths.count)) }
-        try check(lengths, features, Form.allCases[seed % 3], gap: 0)
+        try check(format, lengths, features, Form.allCases[seed % 3], gap: 0)
     }
 
-    @Test("takes buffers and indirect tables that lie across memory regions", arguments: 0..<120)
-    func acrossRegions(seed: Int) throws {
+    @Test(
+        "takes buffers and indirect tables that lie across memory regions",
+        arguments: Format.allCases,
+        0..<120
+    )
+    func acrossRegions(format: Format, seed: Int) throws {
         var random = Seeded(seed)
         let total = random.within(42...3000)
         let lengths = random.split(total, into: random.within(1...14))
@@ -125,6 +133,7 @@ struct TransmitTests {
             regions.remove(at: 1)
         }
         try check(
+            format,
             lengths,
             Feature.version1,
             Form.allCases[seed % 3],
@@ -135,10 +144,16 @@ struct TransmitTests {
 
     @Test(
         "counts a frame of 13 bytes as malformed and one too long as oversize, and takes the others",
-        arguments: [0, Feature.version1],
+        arguments: Format.allCases,
         [1, 3]
     )
-    func limits(features: UInt64, pieces: Int) throws {
+    func limits(format: Format, pieces: Int) throws {
+        for (features, _) in TransmitTests.headers {
+            try limits(format, features, pieces)
+        }
+    }
+
+    func limits(_ format: Format, _ features: UInt64, _ pieces: Int) throws {
         let cases: [(Int, String?)] = [
             (0, "malformed"), (1, "malformed"), (13, "malformed"), (14, nil), (15, nil),
             (65_597, nil), (65_598, "oversize"), (100_000, "oversize"),
@@ -146,13 +161,14 @@ struct TransmitTests {
         for (length, reason) in cases {
             var random = Seeded(length)
             let driver = MockDriver(
+                format,
                 try GuestRAM([1 << 20]),
                 size: 8,
                 features: features,
                 sliceCount: 2,
                 sliceSize: 120_000
             )
-            var queue = driver.makeQueue()
+            let queue = driver.makeQueue()
             var worker = Worker()
             let total = driver.headerLength + length
             let frame = makeFrame(1, length: length, using: &random)
@@ -161,7 +177,7 @@ struct TransmitTests {
                 content: [UInt8](repeating: 0, count: driver.headerLength) + frame
             )
             driver.publish()
-            let collected = worker.collect(&queue)
+            let collected = worker.collect(queue)
             let note = Comment(rawValue: "\(length) bytes in \(pieces) pieces")
             #expect(collected.map(\.frame) == (reason == nil ? [frame] : []), note)
             #expect(worker.received.drops == (reason.map { [$0: 1] } ?? [:]), note)
@@ -171,11 +187,16 @@ struct TransmitTests {
         }
     }
 
-    @Test("takes no more than a batch at a time, and the rest after it")
-    func bounded() throws {
+    @Test("takes no more than a batch at a time, and the rest after it", arguments: Format.allCases)
+    func bounded(format: Format) throws {
         var random = Seeded(1)
-        let driver = MockDriver(try GuestRAM([1 << 20]), size: 256, features: Feature.version1)
-        var queue = driver.makeQueue()
+        let driver = MockDriver(
+            format,
+            try GuestRAM([1 << 20]),
+            size: 256,
+            features: Feature.version1
+        )
+        let queue = driver.makeQueue()
         var worker = Worker()
         let frames = (0..<200).map { makeFrame($0, length: 64, using: &random) }
         for frame in frames {
@@ -184,7 +205,7 @@ struct TransmitTests {
         driver.publish()
         var taken: [[UInt8]] = []
         for expected in [64, 64, 64, 8, 0] {
-            let collected = worker.collect(&queue)
+            let collected = worker.collect(queue)
             #expect(collected.count == expected)
             taken += collected.map(\.frame)
             queue.completeCollected()
@@ -193,26 +214,36 @@ struct TransmitTests {
         #expect(driver.poll().count == 200)
     }
 
-    @Test("sees what it collected again if it was not completed")
-    func recollects() throws {
+    @Test("sees what it collected again if it was not completed", arguments: Format.allCases)
+    func recollects(format: Format) throws {
         var random = Seeded(2)
-        let driver = MockDriver(try GuestRAM([1 << 20]), size: 16, features: Feature.version1)
-        var queue = driver.makeQueue()
+        let driver = MockDriver(
+            format,
+            try GuestRAM([1 << 20]),
+            size: 16,
+            features: Feature.version1
+        )
+        let queue = driver.makeQueue()
         var worker = Worker()
         let frame = makeFrame(3, length: 64, using: &random)
         driver.post([76], content: [UInt8](repeating: 0, count: 12) + frame)
         driver.publish()
-        #expect(worker.collect(&queue).map(\.frame) == [frame])
-        #expect(worker.collect(&queue).map(\.frame) == [frame])
+        #expect(worker.collect(queue).map(\.frame) == [frame])
+        #expect(worker.collect(queue).map(\.frame) == [frame])
         queue.completeCollected()
-        #expect(worker.collect(&queue).isEmpty)
+        #expect(worker.collect(queue).isEmpty)
         #expect(driver.poll().count == 1)
     }
 
-    @Test("gives back what a disabled queue sends, and counts it")
-    func discards() throws {
-        let driver = MockDriver(try GuestRAM([1 << 20]), size: 64, features: Feature.version1)
-        var queue = driver.makeQueue()
+    @Test("gives back what a disabled queue sends, and counts it", arguments: Format.allCases)
+    func discards(format: Format) throws {
+        let driver = MockDriver(
+            format,
+            try GuestRAM([1 << 20]),
+            size: 64,
+            features: Feature.version1
+        )
+        let queue = driver.makeQueue()
         let page = CounterPage()
         var batch = FrameBatch()
         for _ in 0..<40 { driver.post([76]) }
@@ -225,29 +256,34 @@ struct TransmitTests {
         driver.post([76])
         driver.publish()
         var worker = Worker()
-        #expect(worker.collect(&queue).count == 1)
+        #expect(worker.collect(queue).count == 1)
     }
 
     @Test("begins at used.idx, whatever the front-end says after a crash")
     func startsAtUsedIndex() throws {
-        let driver = MockDriver(try GuestRAM([1 << 20]), size: 16, features: Feature.version1)
+        let driver = MockDriver(
+            .split,
+            try GuestRAM([1 << 20]),
+            size: 16,
+            features: Feature.version1
+        )
         for _ in 0..<3 { driver.post([76]) }
         driver.publish()
         var worker = Worker()
         do {
-            var queue = driver.makeQueue()
-            #expect(worker.collect(&queue).count == 3)
+            let queue = driver.makeQueue()
+            #expect(worker.collect(queue).count == 3)
             queue.completeCollected()
         }
         for _ in 0..<4 { driver.post([76]) }
         driver.publish()
         do {
-            var queue = driver.makeQueue()
-            #expect(worker.collect(&queue).count == 4, "and then crash")
+            let queue = driver.makeQueue()
+            #expect(worker.collect(queue).count == 4, "and then crash")
         }
-        var queue = driver.makeQueue()
-        #expect(queue.position == 3)
-        #expect(worker.collect(&queue).count == 4, "they are sent twice rather than never")
+        let queue = driver.makeQueue()
+        #expect(queue.place == 3)
+        #expect(worker.collect(queue).count == 4, "they are sent twice rather than never")
         queue.completeCollected()
         #expect(driver.poll().count == 7)
     }

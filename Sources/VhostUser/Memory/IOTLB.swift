@@ -106,7 +106,10 @@ public struct IOTLB: Sendable {
                 let end = min(entry.last, last)
                 let user = entry.userAddress + (at - entry.address)
                 let n = Int(end - at) + 1
-                if let before = found.last, before.address + UInt64(before.length) == user {
+                // The piece before can end with the address space, behind which nothing is.
+                if let before = found.last, user > before.address,
+                    user - before.address == UInt64(before.length)
+                {
                     found[found.count - 1].length += n
                 } else {
                     found.append(UserRange(address: user, length: n))

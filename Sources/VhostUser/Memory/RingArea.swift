@@ -31,10 +31,9 @@ import Netmap
             unsafe next = unsafe here + range.length
             let first = memory.regions[index].guestAddress + offset
             let last = first + UInt64(range.length - 1)
-            var page = first & ~(RingArea.page - 1)
-            while page <= last {
-                guests.append(page)
-                page += RingArea.page
+            // By number, because behind the last page of all there is no address.
+            for number in first / RingArea.page...last / RingArea.page {
+                guests.append(number * RingArea.page)
             }
         }
         guard let first = ranges.first,

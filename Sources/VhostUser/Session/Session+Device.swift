@@ -40,9 +40,9 @@ extension Session {
     ) throws(SessionError) {
         let (size, offset, rings, _) = try inflight(&payload)
         try files.expect(1)
-        let running = stopAll(&controller)
-        try controller.setInflight(files[0], rings: rings, size: size, offset: offset)
-        for index in running { try startIfReady(index, &controller) }
+        try withRingsStopped(&controller) { (controller) throws(SessionError) in
+            try controller.setInflight(files[0], rings: rings, size: size, offset: offset)
+        }
     }
 
     /// The payload of both requests; some front-ends pad it to eight bytes.

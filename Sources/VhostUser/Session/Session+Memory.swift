@@ -65,11 +65,16 @@ extension Session {
         _ controller: inout some RingController
     ) throws(SessionError) {
         let running = stopAll(&controller)
-        hasMemory = false
         if !table.isEmpty {
-            try controller.map(table, files)
-            hasMemory = true
+            do throws(SessionError) {
+                try controller.map(table, files)
+            } catch {
+                // The old memory is still there, and so are the rings in it.
+                try start(running, &controller)
+                throw error
+            }
         }
+        hasMemory = !table.isEmpty
         regions = table
         memoryFiles = files
         // What is translated is translated to addresses in this memory.
@@ -218,8 +223,8 @@ extension Session {
             throw SessionError("\(payload.count) bytes of dirty log, expected 16")
         }
         try files.expect(1)
-        let running = stopAll(&controller)
-        try controller.setLog(files[0], size: size, offset: offset)
-        for index in running { try startIfReady(index, &controller) }
+        try withRingsStopped(&controller) { (controller) throws(SessionError) in
+            try controller.setLog(files[0], size: size, offset: offset)
+        }
     }
 }

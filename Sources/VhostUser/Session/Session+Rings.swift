@@ -184,6 +184,29 @@ extension Session {
         rings[index].isRunning = true
     }
 
+    /// Does what no ring may run for; what ran before runs again, also after a refusal.
+    mutating func withRingsStopped<Controller: RingController>(
+        _ controller: inout Controller,
+        _ body: (inout Controller) throws(SessionError) -> Void
+    ) throws(SessionError) {
+        let running = stopAll(&controller)
+        do throws(SessionError) {
+            try body(&controller)
+        } catch {
+            try start(running, &controller)
+            throw error
+        }
+        try start(running, &controller)
+    }
+
+    /// Starts what `stopAll` stopped.
+    mutating func start(
+        _ running: [Int],
+        _ controller: inout some RingController
+    ) throws(SessionError) {
+        for index in running { try startIfReady(index, &controller) }
+    }
+
     /// Makes room for a ring that is spoken of.
     mutating func mention(_ index: Int) {
         while rings.count <= index { rings.append(RingState()) }

@@ -237,17 +237,15 @@ extension PackedRing {
         var position = noted.position
         var words: [(slot: Int, word: UInt64)] = []
         // Returned already, all of it, if the driver can see the first.
-        guard hasEntry(noted.position) else {
-            for chain in noted.chains where chain.position == position {
-                position = advance(position, by: chain.descriptors)
-            }
-            return position
-        }
+        let isReturned = !hasEntry(noted.position)
         for chain in noted.chains {
+            // The record is as hostile as the ring: no chain leads out of it.
             guard chain.position == position, chain.descriptors > 0, chain.descriptors <= Int(size)
             else { break }
-            let word = PackedRing.used(position, id: chain.id, length: chain.length)
-            words.append((Int(position & 0xffff), word))
+            if !isReturned {
+                let word = PackedRing.used(position, id: chain.id, length: chain.length)
+                words.append((Int(position & 0xffff), word))
+            }
             position = advance(position, by: chain.descriptors)
         }
         // The first last: nothing behind it is seen before it is.

@@ -260,8 +260,12 @@ extension Virtqueue where Format: ~Copyable {
             segments
         )
         if dirty != nil {
-            for k in 0..<segments {
-                unsafe markWritten(scratch.segments[k].address, scratch.segments[k].length)
+            // Only what was written: a chain can name far more memory than a frame fills.
+            var left = needed
+            for k in 0..<segments where left > 0 {
+                let written = unsafe min(left, scratch.segments[k].length)
+                unsafe markWritten(scratch.segments[k].address, written)
+                left -= written
             }
         }
         for k in 0..<chains {

@@ -31,10 +31,15 @@ struct Collected: Equatable {
 
     deinit { unsafe everyFrame.deallocate() }
 
-    /// Collects without delivering or completing.
-    mutating func collect(_ queue: inout SplitQueue) -> [Collected] {
+    /// Collects without looking at the frames.
+    mutating func take(_ queue: any DeviceQueue, limit: Int = FrameBatch.frameCapacity) {
         batch.removeAll()
-        queue.collect(into: &batch, counters: received.counters)
+        queue.collect(into: &batch, counters: received.counters, limit: limit)
+    }
+
+    /// Collects without delivering or completing.
+    mutating func collect(_ queue: any DeviceQueue) -> [Collected] {
+        take(queue)
         return (0..<batch.count).map { frame($0) }
     }
 
@@ -59,28 +64,31 @@ struct Collected: Equatable {
         return Collected(frame: bytes, request: request)
     }
 
-    /// One turn from a transmit queue to a receive queue.
-    ///
-    /// - Returns: how many frames were collected.
-    @discardableResult
-    mutating func turn(_ source: inout SplitQueue, _ sink: inout SplitQueue) -> Int {
-        batch.removeAll()
-        source.collect(into: &batch, counters: received.counters)
-        let count = batch.count
+    /// Delivers what was collected.
+    mutating func give(_ sink: any DeviceQueue) {
         unsafe sink.deliver(
             batch,
             everyFrame,
-            count,
+            batch.count,
             counters: sent.counters,
             scratch: &scratch,
             finisher: &finisher
         )
+    }
+
+    /// One turn from a transmit queue to a receive queue.
+    ///
+    /// - Returns: how many frames were collected.
+    @discardableResult
+    mutating func turn(_ source: any DeviceQueue, _ sink: any DeviceQueue) -> Int {
+        take(source)
+        give(sink)
         source.completeCollected()
-        return count
+        return batch.count
     }
 
     /// Delivers frames that lie in memory of the test.
-    mutating func deliver(_ frames: [[UInt8]], to sink: inout SplitQueue) {
+    mutating func deliver(_ frames: [[UInt8]], to sink: any DeviceQueue) {
         batch.removeAll()
         let bytes = frames.flatMap { $0 }
         let memory = UnsafeMutableRawBufferPointer.allocate(
@@ -101,14 +109,7 @@ struct Collected: Equatable {
             batch.count += 1
             offset += frame.count
         }
-        unsafe sink.deliver(
-            batch,
-            everyFrame,
-            batch.count,
-            counters: sent.counters,
-            scratch: &scratch,
-            finisher: &finisher
-        )
+        give(sink)
         batch.removeAll()
     }
 }

@@ -1,146 +1,9 @@
-// Writes down what a session asks for, and objects to what a session must never ask for.
+// A front-end: what it sends, and the conversation that comes of it.
 
 import Netmap
 import Testing
 
 @testable import VhostUser
-
-struct RecordingController: RingController {
-    /// What happened, one line a call.
-    var events: [String] = []
-    /// Rules that were broken.
-    var violations: [String] = []
-    var running: Set<Int> = []
-    var enabled: [Int: Bool] = [:]
-    var setups: [Int: RingSetup] = [:]
-    var calls: [Int: OwnedDescriptor] = [:]
-    var errors: [Int: OwnedDescriptor] = [:]
-    /// What `stop` answers; by default the base that the ring was started with, plus 7.
-    var indices: [Int: UInt32] = [:]
-    var concluded: [Int] = []
-    var channel: OwnedDescriptor?
-    /// What the front-end was asked for.
-    var asked: [BackendRequest] = []
-    /// Throw this from `map`, `start` or `setMTU`.
-    var refusal: SessionError?
-    /// Map for real, as the engine does.
-    var mapsMemory = false
-    var memory: GuestMemory?
-
-    /// The events since the last call.
-    mutating func take() -> [String] {
-        defer { events = [] }
-        return events
-    }
-
-    mutating func map(_ regions: [MemoryRegion], _ files: [OwnedDescriptor]) throws(SessionError) {
-        events.append("map \(regions.count) \(files.count)")
-        if !running.isEmpty { violations.append("mapped while \(running.sorted()) run") }
-        if let refusal { throw refusal }
-        guard mapsMemory else { return }
-        do {
-            memory = try GuestMemory(regions, files: files)
-        } catch {
-            throw SessionError(error.description)
-        }
-    }
-
-    mutating func start(ring index: Int, _ setup: RingSetup) throws(SessionError) {
-        events.append("start \(index) size \(setup.size) base \(setup.base)")
-        if running.contains(index) { violations.append("started \(index) while it runs") }
-        let isPacked = setup.features & Feature.packedRing != 0
-        if setup.size == 0 || !isPacked && setup.size & (setup.size - 1) != 0 {
-            violations.append("started \(index) with \(setup.size) entries")
-        }
-        let areas = [(setup.descriptors, 16), (setup.available, 2), (setup.used, 4)]
-        if areas.contains(where: { $0.0.isEmpty || $0.0[0].address % UInt64($0.1) != 0 }) {
-            violations.append("started \(index) unaligned")
-        }
-        if let refusal { throw refusal }
-        running.insert(index)
-        setups[index] = setup
-    }
-
-    mutating func stop(ring index: Int) -> UInt32 {
-        events.append("stop \(index)")
-        if running.remove(index) == nil {
-            violations.append("stopped \(index), which does not run")
-        }
-        return indices[index] ?? (setups[index]?.base ?? 0) &+ 7
-    }
-
-    mutating func conclude(ring index: Int) { concluded.append(index) }
-
-    mutating func setTranslations(_ iotlb: IOTLB) {
-        events.append("translate \(iotlb.entries.count)")
-    }
-
-    mutating func kick(ring index: Int) { events.append("kick \(index)") }
-
-    mutating func makeInflight(
-        rings: Int
-    ) throws(SessionError) -> (file: OwnedDescriptor, size: UInt64) {
-        events.append("make inflight \(rings)")
-        do throws(SystemError) {
-            let file = try InflightRegion.make(rings: rings)
-            return (file, UInt64(InflightRegion.length(rings: rings)))
-        } catch {
-            throw SessionError("\(error)")
-        }
-    }
-
-    mutating func setInflight(
-        _ file: OwnedDescriptor,
-        rings: Int,
-        size: UInt64,
-        offset: UInt64
-    ) throws(SessionError) {
-        events.append("inflight \(rings) \(size) at \(offset)")
-        if !running.isEmpty { violations.append("new records while \(running.sorted()) run") }
-        if let refusal { throw refusal }
-    }
-
-    mutating func setBackendChannel(_ file: OwnedDescriptor) throws(SessionError) {
-        events.append("channel")
-        channel = file
-    }
-
-    mutating func ask(_ request: BackendRequest) { asked.append(request) }
-
-    func configuration() -> [UInt8] { Array(0..<17) }
-
-    mutating func setLog(
-        _ file: OwnedDescriptor,
-        size: UInt64,
-        offset: UInt64
-    ) throws(SessionError) {
-        events.append("log \(size) at \(offset)")
-        if !running.isEmpty { violations.append("changed the log while \(running.sorted()) run") }
-        if let refusal { throw refusal }
-    }
-
-    mutating func enable(ring index: Int, _ enabled: Bool) {
-        events.append("\(enabled ? "enable" : "disable") \(index)")
-        self.enabled[index] = enabled
-    }
-
-    mutating func setCall(ring index: Int, _ call: OwnedDescriptor?) throws(SessionError) {
-        events.append("call \(index) \(call == nil ? "none" : "fd")")
-        calls[index] = call
-    }
-
-    mutating func setError(ring index: Int, _ error: OwnedDescriptor?) {
-        events.append("err \(index) \(error == nil ? "none" : "fd")")
-        errors[index] = error
-    }
-
-    mutating func announce(_ mac: UInt64) { events.append("announce \(String(mac, radix: 16))") }
-
-    mutating func setMTU(_ mtu: UInt64) throws(SessionError) {
-        events.append("mtu \(mtu)")
-        if let refusal { throw refusal }
-    }
-}
 
 /// A message of a front-end.
 struct FrontEndMessage {
@@ -148,6 +11,20 @@ struct FrontEndMessage {
     var flags: UInt32 = 1
     var payload: [UInt8] = []
     var files = 0
+
+    init(request: UInt32, flags: UInt32 = 1, payload: [UInt8] = [], files: Int = 0) {
+        self.request = request
+        self.flags = flags
+        self.payload = payload
+        self.files = files
+    }
+
+    /// A payload of words and of bytes behind them.
+    init(request: UInt32, words: [UInt32], more: [UInt8]) {
+        self.init(request: request)
+        for word in words { payload.append(little: word) }
+        payload += more
+    }
 
     static func plain(_ request: Request) -> FrontEndMessage {
         FrontEndMessage(request: request.rawValue)
@@ -211,14 +88,42 @@ struct FrontEndMessage {
         )
     }
 
-    static let memory = table([
-        MemoryRegion(
-            guestAddress: 0,
-            size: 1 << 20,
-            userAddress: 0x7f00_0000_0000,
-            fileOffset: 0
+    static let memory = table([region])
+
+    static let region = MemoryRegion(
+        guestAddress: 0,
+        size: 1 << 20,
+        userAddress: 0x7f00_0000_0000,
+        fileOffset: 0
+    )
+
+    /// ADD_MEM_REG with its file, or REM_MEM_REG.
+    static func slot(_ request: Request, _ region: MemoryRegion) -> FrontEndMessage {
+        var payload: [UInt8] = []
+        for word in [
+            0, region.guestAddress, region.size, region.userAddress, region.fileOffset,
+        ] { payload.append(little: word) }
+        let files = request == .addMemoryRegion ? 1 : 0
+        return FrontEndMessage(request: request.rawValue, payload: payload, files: files)
+    }
+
+    /// SET_INFLIGHT_FD for rings of 256 entries.
+    static func inflight(rings: UInt8, size: UInt32) -> FrontEndMessage {
+        var message = FrontEndMessage(
+            request: Request.setInflightFD.rawValue,
+            words: [size, 0, 0, 0],
+            more: [rings, 0, 0, 1]
         )
-    ])
+        message.files = 1
+        return message
+    }
+
+    static func log(size: UInt64, offset: UInt64) -> FrontEndMessage {
+        var payload: [UInt8] = []
+        payload.append(little: size)
+        payload.append(little: offset)
+        return FrontEndMessage(request: Request.setLogBase.rawValue, payload: payload, files: 1)
+    }
 
     /// The same message, asking for a reply.
     var acknowledged: FrontEndMessage {
@@ -237,14 +142,24 @@ struct Conversation {
     /// What came with the last reply.
     var replyFile: OwnedDescriptor?
 
-    /// Sends a message.
+    /// A front-end that has negotiated and shared its memory.
+    static func ready() throws -> Conversation {
+        var talk = Conversation()
+        try talk.negotiate()
+        try talk.tell([.memory])
+        return talk
+    }
+
+    /// Sends a message with `files`, or with as many pipes as it says.
     ///
     /// - Returns: the reply's payload, or nil if there was none; its header was checked, and its
     ///   descriptor is in `replyFile`.
     @discardableResult
-    mutating func send(_ message: FrontEndMessage) throws -> [UInt8]? {
-        var files: [OwnedDescriptor] = []
-        for _ in 0..<message.files {
+    mutating func send(_ message: FrontEndMessage, _ files: [OwnedDescriptor] = []) throws
+        -> [UInt8]?
+    {
+        var files = files
+        for _ in 0..<message.files where files.count < message.files {
             let (far, near) = try Pipe.make()
             farEnds.append(far)
             files.append(OwnedDescriptor(near))

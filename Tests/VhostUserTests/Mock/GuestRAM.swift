@@ -138,11 +138,22 @@ import Netmap
     func load16(_ guest: UInt64) -> UInt16 { unsafe nm_load16_acquire(cell(guest)) }
     func load32(_ guest: UInt64) -> UInt32 { unsafe nm_load32(cell(guest)) }
     func load64(_ guest: UInt64) -> UInt64 { unsafe nm_load64(cell(guest)) }
+    func load64Acquire(_ guest: UInt64) -> UInt64 { unsafe nm_load64_acquire(cell(guest)) }
     func store16(_ value: UInt16, at guest: UInt64) {
         unsafe nm_store16_release(cell(guest), value)
     }
     func store32(_ value: UInt32, at guest: UInt64) { unsafe nm_store32(cell(guest), value) }
-    func store64(_ value: UInt64, at guest: UInt64) { unsafe nm_store64(cell(guest), value) }
+    func store64(_ value: UInt64, at guest: UInt64) {
+        unsafe nm_store64_release(cell(guest), value)
+    }
+
+    /// Whether `count` bytes at `guest` lie in one region.
+    func holds(_ guest: UInt64, _ count: Int) -> Bool {
+        regions.contains {
+            let offset = guest &- $0.guestAddress
+            return offset < $0.size && UInt64(count) <= $0.size - offset
+        }
+    }
 
     func write(_ bytes: [UInt8], at guest: UInt64) {
         var done = 0
@@ -160,18 +171,24 @@ import Netmap
 
     func bytes(at guest: UInt64, _ count: Int) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
+        copy(guest, count, into: &bytes, at: 0)
+        return bytes
+    }
+
+    /// Copies `count` bytes at `guest` to a place in `bytes`.
+    func copy(_ guest: UInt64, _ count: Int, into bytes: inout [UInt8], at place: Int) {
+        precondition(place + count <= bytes.count)
         var done = 0
         while done < count {
             let address = guest + UInt64(done)
             let n = min(count - done, contiguous(address))
             unsafe bytes.withUnsafeMutableBytes { target in
                 if let base = target.baseAddress {
-                    unsafe memcpy(base + done, cell(address), n)
+                    unsafe memcpy(base + place + done, cell(address), n)
                 }
             }
             done += n
         }
-        return bytes
     }
 
     private func index(of guest: UInt64) -> Int {
