@@ -23,6 +23,16 @@ protocol DeviceQueue: AnyObject {
         scratch: inout DeliveryScratch,
         finisher: inout OffloadFinisher
     )
+    func deliverWhileRoom(
+        _ batch: borrowing FrameBatch,
+        _ list: UnsafePointer<UInt16>,
+        _ listCount: Int,
+        segments: inout Int,
+        counters: DirectionCounters,
+        trial: DirectionCounters,
+        scratch: inout DeliveryScratch,
+        finisher: inout OffloadFinisher
+    ) -> Int
     func needsInterrupt() -> Bool
     func arm() -> Bool
     func disarm()
@@ -67,6 +77,27 @@ private final class Queue<Ring: RingFormat & ~Copyable>: DeviceQueue {
             list,
             listCount,
             counters: counters,
+            scratch: &scratch,
+            finisher: &finisher
+        )
+    }
+    func deliverWhileRoom(
+        _ batch: borrowing FrameBatch,
+        _ list: UnsafePointer<UInt16>,
+        _ listCount: Int,
+        segments: inout Int,
+        counters: DirectionCounters,
+        trial: DirectionCounters,
+        scratch: inout DeliveryScratch,
+        finisher: inout OffloadFinisher
+    ) -> Int {
+        unsafe queue.deliverWhileRoom(
+            batch,
+            list,
+            listCount,
+            segments: &segments,
+            counters: counters,
+            trial: trial,
             scratch: &scratch,
             finisher: &finisher
         )

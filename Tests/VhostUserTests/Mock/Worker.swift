@@ -76,6 +76,31 @@ struct Collected: Equatable {
         )
     }
 
+    /// Delivers what was collected from frame `first` on, as far as there is room.
+    ///
+    /// `segments` of the first are through already, and afterwards those of the first that is not.
+    ///
+    /// - Returns: the first frame that is not through.
+    mutating func giveWhileRoom(
+        _ sink: any DeviceQueue,
+        from first: Int,
+        segments: inout Int,
+        trial: CounterPage
+    ) -> Int {
+        // SAFETY: the list has `frameCapacity` numbers, of which `batch.count` are used.
+        unsafe first
+            + sink.deliverWhileRoom(
+                batch,
+                everyFrame + first,
+                batch.count - first,
+                segments: &segments,
+                counters: sent.counters,
+                trial: trial.counters,
+                scratch: &scratch,
+                finisher: &finisher
+            )
+    }
+
     /// One turn from a transmit queue to a receive queue.
     ///
     /// - Returns: how many frames were collected.
