@@ -60,9 +60,9 @@ struct AddressSpaceTests {
             let end = [UserRange(address: 0x10_0fff, length: 1)]
             precondition(iotlb.pieces(.max, 1, .read) == .found(end))
             precondition(iotlb.pieces(.max, 2, .read) == .missing([.max]))
-            iotlb.remove(.max, 1)
+            iotlb.remove(.max, through: .max)
             precondition(iotlb.entries.count == 2)
-            iotlb.remove(0, .max)
+            iotlb.remove(0, through: .max)
             precondition(iotlb.entries.isEmpty)
         }
     }
