@@ -94,4 +94,42 @@ struct VisitBudgetTests {
         #expect(try visit(format, [20]) == 7)
         #expect(try visit(format, [12, 65_598], frames: 10) == 7)
     }
+
+    /// How many of 64 frames of 500 bytes a visit delivers into merged buffers of `length` bytes.
+    private func delivery(_ format: Format, _ length: Int) throws -> Int {
+        let size: UInt16 = 8192
+        let ram = MockDriver.footprint(format, size: size, sliceSize: length, tableEntries: 0)
+        let receiver = MockDriver(
+            format,
+            try GuestRAM([ram + 4096]),
+            size: size,
+            features: Feature.modern,
+            sliceSize: length,
+            tableEntries: 0
+        )
+        let sink = receiver.makeQueue()
+        for _ in 0..<Int(size) { receiver.post([length], writable: true) }
+        receiver.publish()
+        var worker = Worker()
+        var random = Seeded(1)
+        let frames = (0..<64).map { makeFrame($0, length: 500, using: &random) }
+        worker.deliver(frames, to: sink)
+        let delivered = receiver.pollFrames().count
+        #expect(worker.sent.drops == (delivered == 64 ? [:] : ["ring-full": UInt64(64 - delivered)]))
+        // The next visit goes on: the queue is slow, not broken.
+        worker.deliver(frames, to: sink)
+        #expect(receiver.pollFrames().count == delivered)
+        #expect(sink.fault == .none)
+        return delivered
+    }
+
+    @Test(
+        "delivers little into crumbs, and all into buffers of a usual size",
+        arguments: Format.allCases
+    )
+    func crumbs(format: Format) throws {
+        #expect(try delivery(format, 128) == 64)
+        // 64 for each buffer: of 16 bytes each frame needs 32, and the 49th exceeds 98304.
+        #expect(try delivery(format, 16) == 49)
+    }
 }

@@ -39,6 +39,7 @@ extension Virtqueue where Format: ~Copyable {
     /// Lets the guest see what was delivered since the last call; then ask `needsInterrupt`.
     @inlinable
     public mutating func publish() {
+        work = 0
         if position != published {
             published = position
             publishRing()
@@ -206,6 +207,12 @@ extension Virtqueue where Format: ~Copyable {
         _ scratch: inout DeliveryScratch
     ) -> Bool {
         let needed = unsafe headerLength + Int(frame.length)
+        // Whoever cuts its memory into crumbs gets fewer frames, not more of a worker.
+        guard work <= VisitBudget.work else {
+            missing = position
+            counters.drop(.ringFull)
+            return false
+        }
         var chains = 0
         var segments = 0
         var room = 0
@@ -243,6 +250,7 @@ extension Virtqueue where Format: ~Copyable {
                 truncatingIfNeeded: min(chain.bytes, needed - room)
             )
             segments += chain.segments
+            work = work &+ VisitBudget.descriptorWork &* max(chain.segments, chain.descriptors)
             room += chain.bytes
             chains += 1
             at = ring.advance(at, by: chain.descriptors)

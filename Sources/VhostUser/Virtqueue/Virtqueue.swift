@@ -70,6 +70,8 @@ public typealias PackedQueue = Virtqueue<PackedRing>
     @usableFromInline var withoutFrame: UInt64 = 0
     /// The first entry that was missing when a frame last had no room.
     @usableFromInline var missing: RingPosition
+    /// How much of a worker the delivery at hand has taken (`VisitBudget`).
+    @usableFromInline var work = 0
     @usableFromInline var faultCode: UInt8 = 0
     @usableFromInline var lastRegion = 0
     @usableFromInline let dirty: DirtyPages?
