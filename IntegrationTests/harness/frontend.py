@@ -122,6 +122,16 @@ class Frontend:
 
     def connect(self, path, length):
         self.socket.connect(path)
+        self.negotiate()
+        self.tell(SET_MEM_TABLE, struct.pack("<IIQQQQ", 1, 0, 0, length, BASE, 0), [self.file])
+        for index, ring in enumerate((self.rx, self.tx)):
+            self.tell(SET_VRING_NUM, struct.pack("<II", index, ring.size))
+            self.tell(SET_VRING_BASE, struct.pack("<II", index, 0))
+            self.tell(SET_VRING_ADDR, struct.pack("<IIQQQQ", index, 0, BASE + ring.table, BASE + ring.used,
+                                                  BASE + ring.available, 0))
+            self.start(index, ring)
+
+    def negotiate(self):
         offered, = struct.unpack("<Q", self.ask(GET_FEATURES))
         wanted = self.features | PROTOCOL_FEATURES
         if wanted & ~offered:
@@ -130,16 +140,12 @@ class Frontend:
         self.tell(SET_PROTOCOL_FEATURES, struct.pack("<Q", REPLY_ACK), acknowledged=False)
         self.tell(SET_OWNER)
         self.tell(SET_FEATURES, struct.pack("<Q", wanted))
-        self.tell(SET_MEM_TABLE, struct.pack("<IIQQQQ", 1, 0, 0, length, BASE, 0), [self.file])
-        for index, ring in enumerate((self.rx, self.tx)):
-            self.tell(SET_VRING_NUM, struct.pack("<II", index, ring.size))
-            self.tell(SET_VRING_BASE, struct.pack("<II", index, 0))
-            self.tell(SET_VRING_ADDR, struct.pack("<IIQQQQ", index, 0, BASE + ring.table, BASE + ring.used,
-                                                  BASE + ring.available, 0))
-            self.tell(SET_VRING_CALL, struct.pack("<Q", index), [ring.call])
-            self.tell(SET_VRING_KICK, struct.pack("<Q", index), [ring.kick])
-            self.tell(SET_VRING_ENABLE, struct.pack("<II", index, 1))
-            ring.notify()
+
+    def start(self, index, ring):
+        self.tell(SET_VRING_CALL, struct.pack("<Q", index), [ring.call])
+        self.tell(SET_VRING_KICK, struct.pack("<Q", index), [ring.kick])
+        self.tell(SET_VRING_ENABLE, struct.pack("<II", index, 1))
+        ring.notify()
 
     def tell(self, request, payload=b"", files=(), acknowledged=True):
         flags = VERSION | (NEED_REPLY if acknowledged else 0)
@@ -147,8 +153,8 @@ class Frontend:
         if acknowledged and self.reply(request) != bytes(8):
             raise Failed(f"the port refused request {request}")
 
-    def ask(self, request):
-        socket.send_fds(self.socket, [struct.pack("<III", request, VERSION, 0)], [])
+    def ask(self, request, payload=b""):
+        socket.send_fds(self.socket, [struct.pack("<III", request, VERSION, len(payload)) + payload], [])
         return self.reply(request)
 
     def reply(self, request):

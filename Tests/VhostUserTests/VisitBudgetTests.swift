@@ -115,7 +115,9 @@ struct VisitBudgetTests {
         let frames = (0..<64).map { makeFrame($0, length: 500, using: &random) }
         worker.deliver(frames, to: sink)
         let delivered = receiver.pollFrames().count
-        #expect(worker.sent.drops == (delivered == 64 ? [:] : ["ring-full": UInt64(64 - delivered)]))
+        #expect(
+            worker.sent.drops == (delivered == 64 ? [:] : ["ring-full": UInt64(64 - delivered)])
+        )
         // The next visit goes on: the queue is slow, not broken.
         worker.deliver(frames, to: sink)
         #expect(receiver.pollFrames().count == delivered)
