@@ -6,8 +6,8 @@ import Netmap
 
 /// The counter file of one engine (layout: CNetmap/counters.h).
 ///
-/// Owns the mapping; the file stays for the next engine until `remove`. Port and worker areas are handed out as plain handles that must not
-/// outlive it.
+/// Owns the mapping; the file stays for the next engine until `remove`. Port and worker areas are handed
+/// out as plain handles that must not outlive it.
 @safe final class CounterPage {
     let path: String
     private let mapping: Mapping
@@ -26,23 +26,12 @@ import Netmap
     /// - Throws: when the file cannot be made or mapped.
     init(path: String, keeping kept: [UInt16: String] = [:]) throws(SystemError) {
         self.path = path
-        let old = kept.isEmpty ? nil : CounterPage.adoptable(path)
-        let file: OwnedDescriptor
-        if let old {
-            file = old
-        } else {
-            _ = unsafe unlink(path)
-            file = OwnedDescriptor(
-                try SystemError.check(unsafe nm_open_own(path, 0o644), "create \(path)")
-            )
-            // Sparse: only the pages of ports that exist take memory.
-            _ = try SystemError.check(
-                ftruncate(file.number, CounterPage.length),
-                "ftruncate \(path)",
-                errno: true
-            )
-        }
-        // A file that only this user can write.
+        let (file, isNew) = try OwnedDescriptor.ownFile(
+            path,
+            length: CounterPage.length,
+            mode: 0o644,
+            where: { !kept.isEmpty && CounterPage.isCounterPage($0) }
+        )
         mapping = try Mapping(file, length: CounterPage.length)
         unsafe base.storeBytes(
             of: nm_counters_header(
@@ -54,24 +43,18 @@ import Netmap
             ),
             as: nm_counters_header.self
         )
-        if old != nil { clear(file, keeping: kept) }
+        if !isNew { clear(file, keeping: kept) }
     }
 
     /// Removes the file: nobody comes back.
     func remove() { _ = unsafe unlink(path) }
 
-    /// The file at `path` if it is a counter page of this layout.
-    private static func adoptable(_ path: String) -> OwnedDescriptor? {
-        let number = unsafe nm_open_own(path, 0)
-        guard number >= 0 else { return nil }
-        let file = OwnedDescriptor(number)
+    private static func isCounterPage(_ file: OwnedDescriptor) -> Bool {
         var header = nm_counters_header()
         let size = MemoryLayout<nm_counters_header>.size
-        guard nm_file_size(number) == Int64(length), unsafe pread(number, &header, size, 0) == size,
-            header.magic == NM_COUNTERS_MAGIC, header.version == 1,
-            header.capacity == UInt32(capacity)
-        else { return nil }
-        return file
+        return unsafe pread(file.number, &header, size, 0) == size
+            && header.magic == NM_COUNTERS_MAGIC && header.version == 1
+            && header.capacity == UInt32(capacity)
     }
 
     /// Zeroes everything but the ports in `kept`, touching only what is not a hole.
@@ -136,17 +119,4 @@ import Netmap
 
     /// Marks a port number as free.
     func release(_ number: UInt16) { _ = unsafe claim(number, name: "") }
-}
-
-extension SystemError {
-    /// Checks a libc call that returns -1 and sets errno.
-    static func check(
-        _ result: Int32,
-        _ operation: @autoclosure () -> String,
-        errno: Bool
-    ) throws(SystemError) -> Int32 {
-        let code = Glibc.errno
-        guard result >= 0 else { throw SystemError(operation(), result: -code) }
-        return result
-    }
 }

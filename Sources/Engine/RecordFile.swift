@@ -1,7 +1,6 @@
 // The records of a port's packed rings, in a file: the next engine goes on where this one ended.
 
 import CNetmap
-import Glibc
 import Netmap
 import VhostUser
 
@@ -14,21 +13,7 @@ final class RecordFile {
 
     /// Opens the file, or makes it with records of no ring.
     init(path: String) throws(SystemError) {
-        var number = unsafe nm_open_own(path, 0)
-        if number >= 0, nm_file_size(number) != Int64(RecordFile.length) {
-            Glibc.close(number)
-            number = -EINVAL
-        }
-        if number < 0 {
-            _ = unsafe unlink(path)
-            number = try SystemError.check(unsafe nm_open_own(path, 0o600), "create \(path)")
-        }
-        let file = OwnedDescriptor(number)
-        _ = try SystemError.check(
-            ftruncate(file.number, RecordFile.length),
-            "ftruncate \(path)",
-            errno: true
-        )
+        let (file, _) = try OwnedDescriptor.ownFile(path, length: RecordFile.length)
         mapping = try Mapping(file, length: RecordFile.length)
     }
 

@@ -21,22 +21,7 @@ import Vale
     /// Opens the file if it is one that this boot's engine can have written, else makes it anew.
     init(path: String, bootID: String = TableFile.bootID) throws(SystemError) {
         self.path = path
-        var number = unsafe nm_open_own(path, 0)
-        if number >= 0, nm_file_size(number) != Int64(TableFile.length) {
-            Glibc.close(number)
-            number = -EINVAL
-        }
-        if number < 0 {
-            _ = unsafe unlink(path)
-            number = try SystemError.check(unsafe nm_open_own(path, 0o600), "create \(path)")
-        }
-        let file = OwnedDescriptor(number)
-        _ = try SystemError.check(
-            ftruncate(file.number, TableFile.length),
-            "ftruncate \(path)",
-            errno: true
-        )
-        // A file in a directory that only this user can write to.
+        let (file, _) = try OwnedDescriptor.ownFile(path, length: TableFile.length)
         mapping = try Mapping(file, length: TableFile.length)
         let base = unsafe mapping.base
         let header = unsafe base.assumingMemoryBound(to: nm_fdb_header.self)

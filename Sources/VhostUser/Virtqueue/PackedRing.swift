@@ -15,9 +15,7 @@ public import CNetmap
     /// Entries. (`RingFormat`)
     public let size: UInt16
     @usableFromInline let eventIndex: Bool
-    @usableFromInline var signalled: UInt16
-    @usableFromInline var signalledValid = false
-    @usableFromInline var hasNews = false
+    @usableFromInline var interrupts: InterruptState
     // The first chain returned since `publish`, kept back: the driver looks at slots in order, so
     // nothing behind it is seen before it is.
     @usableFromInline var heldSlot = -1
@@ -43,12 +41,12 @@ public import CNetmap
         let half = base &>> 16 == 0 ? base & 0xffff : base &>> 16
         let slot = half & 0x7fff < UInt32(unsafe setup.size) ? half & 0x7fff : 0
         start = slot | (half &>> 15) &<< 16
-        signalled = UInt16(truncatingIfNeeded: start)
+        interrupts = InterruptState(UInt16(truncatingIfNeeded: start))
         if let record {
             if let resumed = resume(record) {
                 start = resumed
-                signalled = UInt16(truncatingIfNeeded: resumed)
-                hasNews = true
+                interrupts = InterruptState(UInt16(truncatingIfNeeded: resumed))
+                interrupts.hasNews = true
             }
             record.begin(start, size: size)
         }
@@ -171,7 +169,7 @@ public import CNetmap
             noted = 0
         }
         heldSlot = -1
-        hasNews = true
+        interrupts.hasNews = true
     }
 
     /// Whether to interrupt. (`RingFormat`)
@@ -179,14 +177,10 @@ public import CNetmap
     /// virtio 1.2, section 2.8.10; the event's slot is compared as if the ring never wrapped.
     @_noLocks @inlinable
     public mutating func needsInterrupt(_ position: RingPosition) -> Bool {
-        guard hasNews else { return false }
-        hasNews = false
         let new = UInt16(truncatingIfNeeded: position)
-        var old = signalled
+        guard let (before, isFirst) = interrupts.ask(new) else { return false }
+        var old = before
         nm_fence()
-        signalled = new
-        let isFirst = !signalledValid
-        signalledValid = true
         // SAFETY: the driver's event area is four bytes.
         let area = unsafe nm_load32(driverEvent)
         let flags = area &>> 16 & 3

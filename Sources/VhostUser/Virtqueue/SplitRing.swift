@@ -15,9 +15,7 @@ public import CNetmap
     @usableFromInline let mask: UInt16
     @usableFromInline let eventIndex: Bool
     @usableFromInline var seen: UInt16
-    @usableFromInline var signalled: UInt16
-    @usableFromInline var signalledValid = false
-    @usableFromInline var hasNews = false
+    @usableFromInline var interrupts: InterruptState
     /// Where the queue begins. (`RingFormat`)
     public let start: RingPosition
 
@@ -35,7 +33,7 @@ public import CNetmap
         eventIndex = unsafe setup.features & Feature.eventIndex != 0
         let index = unsafe nm_load16_acquire(setup.used + NM_VRING_USED_IDX)
         seen = index
-        signalled = index
+        interrupts = InterruptState(index)
         start = RingPosition(index)
         disarm()
     }
@@ -128,7 +126,7 @@ public import CNetmap
     public mutating func publish(_ position: RingPosition) {
         // SAFETY: a fixed offset in the used ring.
         unsafe nm_store16_release(used + NM_VRING_USED_IDX, UInt16(truncatingIfNeeded: position))
-        hasNews = true
+        interrupts.hasNews = true
     }
 
     /// Whether to interrupt. (`RingFormat`)
@@ -136,15 +134,10 @@ public import CNetmap
     /// virtio 1.2, section 2.7.10.
     @_noLocks @inlinable
     public mutating func needsInterrupt(_ position: RingPosition) -> Bool {
-        guard hasNews else { return false }
-        hasNews = false
         let new = UInt16(truncatingIfNeeded: position)
-        let old = signalled
+        guard let (old, isFirst) = interrupts.ask(new) else { return false }
         // The used index must be visible before we read whether the guest looks at it.
         nm_fence()
-        signalled = new
-        let isFirst = !signalledValid
-        signalledValid = true
         // SAFETY: fixed offsets in the available ring; used_event follows its entries.
         guard eventIndex else {
             return unsafe nm_load16(available + NM_VRING_AVAIL_FLAGS) & 1 == 0

@@ -1,0 +1,173 @@
+// Ports and their switches: made, announced, taken away.
+
+import CNetmap
+import Control
+import Glibc
+import Logging
+import Netmap
+import Vale
+import VhostUser
+import Wire
+
+extension Engine {
+    /// Makes a port and, if it is the first, its switch.
+    ///
+    /// - Parameters:
+    ///   - options: what to make.
+    ///   - owner: the control connection whose end is the port's, for ephemeral ones.
+    ///   - restored: the port as the engine before this one had it, if it had.
+    /// - Throws: what a client is told when it cannot be made.
+    func addPort(
+        _ options: NetdevOptions,
+        owner: UInt64?,
+        restoring restored: EngineState.Port? = nil
+    ) throws(QMPError) {
+        makeWay(for: options)
+        // What an engine before this one noted of a port that is not restored is of no use.
+        if restored == nil { _ = unsafe unlink(configuration.runtime.records(of: options.port)) }
+        guard !ports.values.contains(where: { $0.options.id == options.id }) else {
+            throw .duplicate(options.id)
+        }
+        if let other = ports.values.first(where: { $0.options.port == options.port }) {
+            throw QMPError(
+                "Port '\(options.port)' exists already: it is netdev '\(other.options.id)'"
+            )
+        }
+        let (path, role) = try socket(for: options)
+        guard
+            let number = restored?.number
+                ?? (1..<UInt16(PortTable.capacity)).first(where: { ports[$0] == nil })
+        else { throw QMPError("No port number is free") }
+        let vale = switches[options.port.master] ?? makeSwitch(options.port.master)
+        let port = unsafe VhostUserPort(
+            options: options,
+            path: path,
+            role: role,
+            number: number,
+            vale: vale.plane,
+            page: page.claim(number, name: "\(options.port)", keeping: restored != nil),
+            owner: options.isEphemeral ? owner : nil,
+            recordPath: configuration.runtime.records(of: options.port),
+            loop: loop,
+            pool: pool,
+            logger: logger
+        )
+        port.onChange = { [unowned self, unowned port] change in note(change, of: port) }
+        port.onAnnounce = { [unowned self] mac in announce(mac, from: number) }
+        do {
+            try port.open()
+        } catch {
+            port.close()
+            page.release(number)
+            if vale.ports.isEmpty { removeFiles(of: vale) }
+            throw QMPError("\(error)")
+        }
+        if let restored { port.isLinkUp = restored.isLinkUp }
+        ports[number] = port
+        vale.ports.append(number)
+        switches[vale.name] = vale
+        unsafe table.set(number, port.plane)
+        publishMembers(of: vale)
+        save()
+        reconsiderLingering()
+        logger.info("port added", metadata: ["port": "\(options.port)", "socket": "\(path)"])
+    }
+
+    private func socket(
+        for options: NetdevOptions
+    ) throws(QMPError) -> (String, VhostUserPort.Role) {
+        switch options {
+        case .netmap:
+            let path = configuration.runtime.socket(of: options.port)
+            do throws(RuntimeDirectory.AccessError) {
+                try RuntimeDirectory.check(socketPath: path)
+            } catch {
+                throw QMPError(error.description)
+            }
+            return (path, .server)
+        case .vhostUser(let vhost):
+            guard let chardev = chardevs[vhost.chardev] else {
+                throw QMPError(
+                    "chardev \"\(vhost.chardev)\" not found; make it with chardev-add first"
+                )
+            }
+            if let user = ports.values.first(where: { $0.path == chardev.path }) {
+                throw QMPError(
+                    "chardev \"\(vhost.chardev)\" is in use by netdev '\(user.options.id)'"
+                )
+            }
+            return (
+                chardev.path,
+                chardev.isServer ? .server : .client(retry: max(1, chardev.reconnect))
+            )
+        }
+    }
+
+    /// Removes a port, and its switch if it was the last.
+    func removePort(_ number: UInt16) {
+        guard let port = ports.removeValue(forKey: number),
+            let vale = switches[port.options.port.master]
+        else { return }
+        if case .some(.some(let timer)) = orphans.removeValue(forKey: number) { loop.cancel(timer) }
+        vale.ports.removeAll { $0 == number }
+        unsafe table.set(number, nil)
+        publishMembers(of: vale)
+        unsafe vale.plane.pointee.vale.table.flush(port: number)
+        port.close()
+        _ = unsafe unlink(configuration.runtime.records(of: port.options.port))
+        page.release(number)
+        if vale.ports.isEmpty {
+            // No worker can be in the switch: its last port has just gone with a grace period.
+            switches[vale.name] = nil
+            removeFiles(of: vale)
+        }
+        save()
+        logger.info("port removed", metadata: ["port": "\(port.options.port)"])
+        reconsiderLingering()
+    }
+
+    private func publishMembers(of vale: SwitchState) {
+        let old = unsafe vale.plane.pointee.members
+        // Rising, because a frame that is held on its way to all remembers how far it came.
+        unsafe nm_store64_release(
+            &vale.plane.pointee.members,
+            PortList.make(vale.ports.sorted())
+        )
+        let lossless = vale.ports.count { ports[$0]?.options.lossless != nil }
+        unsafe nm_store32(&vale.plane.pointee.lossless, UInt32(lossless))
+        pool.synchronize()
+        PortList.free(old)
+    }
+
+    private func note(_ change: VhostUserPort.Change, of port: VhostUserPort) {
+        var data: JSONObject = ["netdev-id": .string(port.options.id)]
+        switch change {
+        case .connected:
+            if orphans[port.number] != nil { expectReturn(of: port, within: nil) }
+            if case .vhostUser(let vhost) = port.options {
+                data["chardev-id"] = .string(vhost.chardev)
+            }
+            server?.broadcast("NETDEV_VHOST_USER_CONNECTED", data)
+        case .disconnected:
+            if orphans[port.number] != nil {
+                expectReturn(of: port, within: configuration.absenceSeconds)
+            }
+            // Whoever was there is gone; what comes next will be learned anew.
+            if let vale = switches[port.options.port.master] {
+                unsafe vale.plane.pointee.vale.table.flush(dynamicOn: port.number)
+            }
+            server?.broadcast("NETDEV_VHOST_USER_DISCONNECTED", data)
+        case .faulted(let reason):
+            data["reason"] = .string(reason)
+            server?.broadcast("NETDEV_ERROR", data)
+        }
+    }
+
+    /// Announces a guest's address on its behalf (SEND_RARP, vhost-user-spec 2.6 rule 10): this
+    /// switch and those behind other ports learn where it is now.
+    private func announce(_ mac: UInt64, from number: UInt16) {
+        guard let port = ports[number] else { return }
+        let frame = RARPFrame(MACAddress(rawValue: mac)).bytes
+        unsafe pool.inject(frame.indices.map { frame[$0] }, from: port.plane)
+    }
+}
