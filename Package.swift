@@ -69,6 +69,12 @@ let package = Package(
             path: "Benchmarks/Virtqueue",
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "latency-bench",
+            dependencies: ["CNetmap", "Netmap", "VhostUser"],
+            path: "Benchmarks/Latency",
+            swiftSettings: settings
+        ),
         .target(
             name: "TestSupport",
             dependencies: ["CNetmap", "Netmap"],

@@ -9,11 +9,10 @@ from . import figure, machine
 from harness import Failed, Skipped
 
 
-def loop_options(parser, rounds=3):
-    group = parser.add_argument_group("loop")
+def switch_options(parser, rounds=3):
+    """What measurements have in common that put several switches side by side."""
+    group = parser.add_argument_group("switches")
     group.add_argument("--rounds", type=int, default=rounds, help="visits to each switch (%(default)s)")
-    group.add_argument("--queues", type=numbers, default=[256, 1024], help="queue sizes (256,1024)")
-    group.add_argument("--sizes", type=numbers, default=[64, 1500], help="frame sizes (64,1500)")
     group.add_argument("--windows", type=int, default=4, help="clean windows that are enough (%(default)s)")
     group.add_argument("--patience", type=float, default=5,
                        help="seconds to wait for clean windows in a visit (%(default)s)")
@@ -24,6 +23,12 @@ def loop_options(parser, rounds=3):
                        help="how much of its processor both polling threads must have had (%(default)s)")
     group.add_argument("--against", metavar="PROGRAM", help="another build of wirevale as one more peer")
     group.add_argument("--without-ovs", action="store_true", help="leave OVS-DPDK out")
+
+
+def loop_options(parser):
+    group = parser.add_argument_group("loop")
+    group.add_argument("--queues", type=numbers, default=[256, 1024], help="queue sizes (256,1024)")
+    group.add_argument("--sizes", type=numbers, default=[64, 1500], help="frame sizes (64,1500)")
     group.add_argument("--no-latency", dest="latency", action="store_false", help="no run with one frame in flight")
 
 

@@ -74,16 +74,20 @@ def kinds(options, remarks):
     return chosen
 
 
-def round_of(test, queue, cases, options, remarks, tag):
-    """Every case once on every switch, with processes (and so memory layouts) of its own."""
-    actors = []
+def started(test, options, remarks):
+    """The switches that can run here, with processes (and so memory layouts) of their own."""
     for kind in kinds(options, []):
         try:
-            switch = kind(test)
+            yield kind(test)
         except Skipped as reason:
-            if str(reason) not in remarks:
+            if f"{kind.name} SKIPPED: {reason}" not in remarks:
                 remarks.append(f"{kind.name} SKIPPED: {reason}")
-            continue
+
+
+def round_of(test, queue, cases, options, remarks, tag):
+    """Every case once on every switch."""
+    actors = []
+    for switch in started(test, options, remarks):
         client = Loop(test, f"loop{tag}{len(actors)}", switch.sockets, queue)
         eventually(switch.ready, 20, f"{switch.name} with both ports connected")
         switch.pause()

@@ -49,16 +49,31 @@ def copy(size, cpu=0):
     return float(said.split()[1])
 
 
-def run_times(pid):
-    """Nanoseconds on a processor of every thread of a process, and the time of asking under None."""
+def schedules(pid):
+    """Nanoseconds on a processor, and of waiting for one, of every thread; the time of asking under None."""
     times = {None: time.monotonic_ns()}
     for thread in os.listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
-                times[thread] = int(file.read().split()[0])
+                times[thread] = tuple(int(word) for word in file.read().split()[:2])
         except (FileNotFoundError, ProcessLookupError):
             pass
     return times
+
+
+def run_times(pid):
+    """The same without the waiting."""
+    return {thread: times if thread is None else times[0] for thread, times in schedules(pid).items()}
+
+
+def unhindered(before, after):
+    """The share of the time between two schedules in which the busiest thread did not wait for a processor.
+
+    For a thread that polls this is its share of the processor; it means something for one that sleeps, too.
+    """
+    _, waited = max((after[t][0] - before[t][0], after[t][1] - before[t][1])
+                      for t in after if t is not None and t in before)
+    return 1 - waited / (after[None] - before[None])
 
 
 def prioritise(pids, nice):
