@@ -1,5 +1,6 @@
 """What the benchmark commands have in common: options, progress, the report, exit statuses."""
 
+import argparse
 import json
 import sys
 import time
@@ -25,11 +26,16 @@ def switch_options(parser, rounds=3):
     group.add_argument("--without-ovs", action="store_true", help="leave OVS-DPDK out")
 
 
-def loop_options(parser):
+def loop_options(parser, rings="split,packed", flows="NORMAL,static"):
     group = parser.add_argument_group("loop")
+    group.add_argument("--rings", type=among("split", "packed"), default=rings, help="ring formats (%(default)s)")
     group.add_argument("--queues", type=numbers, default=[256, 1024], help="queue sizes (256,1024)")
     group.add_argument("--sizes", type=numbers, default=[64, 1500], help="frame sizes (64,1500)")
+    group.add_argument("--flows", type=among("NORMAL", "static"), default=flows,
+                       help="what OVS-DPDK forwards by (%(default)s)")
     group.add_argument("--no-latency", dest="latency", action="store_false", help="no run with one frame in flight")
+    group.add_argument("--at-most", type=float, default=330, metavar="SECONDS",
+                       help="begin no further round that would not end in this time (%(default)s)")
 
 
 def idle_options(parser):
@@ -51,6 +57,17 @@ def report_options(parser):
     group = parser.add_argument_group("report")
     group.add_argument("--json", metavar="FILE", help="write the figures to FILE as well")
     group.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def among(*known):
+    """A type of option: some of `known`, comma-separated."""
+    def words(text):
+        for word in text.split(","):
+            if word not in known:
+                raise argparse.ArgumentTypeError(f"there is no '{word}'; write some of {','.join(known)}")
+        return text.split(",")
+
+    return words
 
 
 def numbers(text):

@@ -1,4 +1,4 @@
-"""Two guests, attached in several ways: TCP, UDP and request/response, beside QEMU's own back-ends.
+"""Two guests, attached in several ways: TCP, UDP and request/response, beside QEMU's back-ends and a kernel bridge.
 
 Under TCG the guests' processors are emulated and are the bottleneck everywhere, so these figures say
 how little the way between them takes from the guests, not how fast it could be. All guests are booted
@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from . import programs
+from . import kernelbridge, programs
 from .bed import bed
 from .figure import Figure, Sample, paired
 from harness import Engine, Failed, Guest, Skipped, eventually
@@ -22,9 +22,9 @@ PART = "guests: iperf3 and ping between two guests"
 
 
 class PlainGuest(Guest):
-    """The harness's guest with a `-netdev` of QEMU's own."""
+    """The harness's guest with a `-netdev` of QEMU's own; `inside` is a command that QEMU stands behind."""
 
-    def __init__(self, test, name, number, netdev):
+    def __init__(self, test, name, number, netdev, inside=()):
         image = test.image()
         self.test, self.number = test, number
         self.address, self.mac = f"10.77.0.{number}", f"52:54:00:00:77:{number:02x}"
@@ -35,7 +35,7 @@ class PlainGuest(Guest):
         words = f"console=ttyS0 quiet panic=-1 mitigations=off no_timer_check wv.name={name} wv.ip={self.address}/24 wv.life=900"
         Process.__init__(
             self, test, name,
-            ["qemu-system-x86_64", "-netdev", netdev, "-device", f"virtio-net-pci,netdev=net0,mac={self.mac}",
+            [*inside, "qemu-system-x86_64", "-netdev", netdev, "-device", f"virtio-net-pci,netdev=net0,mac={self.mac}",
              "-m", "192", "-accel", test.accelerator(), "-cpu", "max", "-nodefaults", "-no-user-config",
              "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", f"{image}/vmlinuz",
              "-initrd", f"{image}/initramfs", "-append", words + (" wv.serve=1" if number % 2 else "")],
@@ -72,6 +72,11 @@ def vde(test, number):
     return [PlainGuest(test, f"vde{n}", number + n - 1, f"vde,id=net0,sock={control}") for n in (1, 2)]
 
 
+def bridge(test, number):
+    return [PlainGuest(test, f"tap{n}", number + n, netdev, kernelbridge.INSIDE)
+            for n, netdev in enumerate(kernelbridge.build(test))]
+
+
 def attachments(port):
     return {
         "wirevale": wirevale,
@@ -82,6 +87,7 @@ def attachments(port):
         "-netdev dgram": pair("dgram", "dgram,id=net0,local.type=unix,local.path={0}a,remote.type=unix,remote.path={0}b",
                               "dgram,id=net0,local.type=unix,local.path={0}b,remote.type=unix,remote.path={0}a"),
         "vde_switch": vde,
+        "kernel bridge": bridge,
     }
 
 

@@ -1,17 +1,17 @@
-"""Programs that poll on a processor of their own: testpmd as traffic source and the switches."""
+"""Programs that poll on a processor of their own: testpmd as traffic source, our engine and testpmd as switches."""
 
 import os
-import shutil
-import signal
 import subprocess
 import threading
 import time
 
-from harness import Engine, Failed, Skipped, Testpmd, eventually
+from harness import Engine, Testpmd
 from harness.process import Process
-from harness.testpmd import mac, vhost
+from harness.testpmd import mac, vhost, virtio_user
 
 SWITCH_CPU, CLIENT_CPU = 0, 1
+# Both formats as DPDK drives them unless told otherwise: mergeable buffers, used in order.
+RINGS = {"split": "packed_vq=0", "packed": "packed_vq=1"}
 
 
 class Pinned(Testpmd):
@@ -42,10 +42,10 @@ class Pinned(Testpmd):
 
 
 class Loop(Pinned):
-    """Two virtio-user ports that send every frame they get out of the other one: frames circulate."""
+    """Two virtio-user ports with rings of a format (a name in RINGS) that send every frame they get out of the other one: frames circulate."""
 
-    def __init__(self, test, name, sockets, queue):
-        devices = [f"net_virtio_user{{}},path={path},queues=1,mac={mac(n)},queue_size={queue}"
+    def __init__(self, test, name, sockets, queue, ring="split"):
+        devices = [virtio_user(path, n, more=f"queue_size={queue},{RINGS[ring]}")
                    for n, path in enumerate(sockets, 1)]
         # Proper unicast for a switch that learns: addresses stay although the frames go round.
         super().__init__(test, name, devices, CLIENT_CPU, peers=[mac(2), mac(1)])
@@ -87,6 +87,10 @@ class WirevaleSwitch:
         self.engine = Engine(test, "--workers", "1", "--cpus", str(SWITCH_CPU))
         self.sockets = [self.engine.listen(f"vale0:p{n}") for n in (1, 2)]
         self.pid = self.engine.pid
+
+    def ways(self, _):
+        """What takes turns in a comparison: a switch may forward in several ways."""
+        return [self]
 
     def ready(self):
         """Whether both ports are connected and forward."""
@@ -135,6 +139,9 @@ class TestpmdSwitch:
         self.process.command("set fwd io")
         self.pid = self.process.pid
 
+    def ways(self, _):
+        return [self]
+
     def ready(self):
         return all(self.process.link(port) for port in (0, 1))
 
@@ -149,93 +156,3 @@ class TestpmdSwitch:
 
     def stop(self):
         self.process.stop()
-
-
-class OpenVSwitch:
-    """A private OVS-DPDK with one polling thread and the action NORMAL (it learns, as we do)."""
-
-    name = "OVS-DPDK"
-    command = f"ovs-vswitchd-dpdk, pmd-cpu-mask={1 << SWITCH_CPU:#x}, two dpdkvhostuser ports, actions=NORMAL"
-    program = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
-    bridge = "wvbench0"
-    count = 0
-
-    @classmethod
-    def missing(cls):
-        """Why it cannot run here, or None."""
-        if not os.access(cls.program, os.X_OK) or not shutil.which("ovs-vsctl"):
-            return "openvswitch-switch-dpdk is not installed: scripts/install-packages bench"
-        return None if os.geteuid() == 0 else "OVS-DPDK needs root"
-
-    def __init__(self, test):
-        OpenVSwitch.count += 1
-        home = os.path.join(test.directory, f"ovs{OpenVSwitch.count}")
-        os.makedirs(home + "/run")
-        self.environment = {"OVS_RUNDIR": home + "/run", "OVS_DBDIR": home, "OVS_LOGDIR": home,
-                            "OVS_SYSCONFDIR": home, "RUNTIME_DIRECTORY": home}
-        self.database = f"unix:{home}/run/db.sock"
-        self.tool("ovsdb-tool", "create", home + "/conf.db", "/usr/share/openvswitch/vswitch.ovsschema")
-        self.server = self.process(test, "ovsdb", [
-            "ovsdb-server", home + "/conf.db", f"--remote=p{self.database}",
-            f"--pidfile={home}/run/ovsdb-server.pid", "--no-chdir"])
-        eventually(lambda: os.path.exists(home + "/run/db.sock"), 5, "ovsdb-server")
-        self.vsctl("--no-wait", "init")
-        options = {"dpdk-init": "true", "pmd-cpu-mask": f"{1 << SWITCH_CPU:#x}",
-                   "dpdk-lcore-mask": f"{1 << SWITCH_CPU:#x}",
-                   # --legacy-mem goes with --no-huge; without it OVS adds --in-memory, which does not.
-                   "dpdk-extra": '"--no-huge --legacy-mem -m 2048 --no-pci --file-prefix ovs"'}
-        self.vsctl("--no-wait", "set", "Open_vSwitch", ".",
-                   *[f"other_config:{k}={v}" for k, v in options.items()])
-        self.daemon = self.process(test, "vswitchd", [
-            self.program, self.database, f"--pidfile={home}/run/ovs-vswitchd.pid", "--no-chdir"])
-        # Cleanups run newest first: the bridge's interfaces go only if OVS itself removes them.
-        test.cleanup("stop OVS", self.stop)
-        self.vsctl("add-br", self.bridge, "--", "set", "bridge", self.bridge, "datapath_type=netdev")
-        for n in (1, 2):
-            self.vsctl("add-port", self.bridge, f"vhu{n}", "--", "set", "Interface", f"vhu{n}",
-                       "type=dpdkvhostuser")
-        self.sockets = [f"{home}/run/vhu{n}" for n in (1, 2)]
-        for path in self.sockets:
-            eventually(lambda: os.path.exists(path), 10, f"{path}; see vswitchd's log")
-        self.pid = self.daemon.pid
-
-    def process(self, test, name, arguments):
-        return Process(test, f"{name}{OpenVSwitch.count}", arguments, env=self.environment)
-
-    def tool(self, *arguments):
-        done = subprocess.run(arguments, env=dict(os.environ, **self.environment), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode != 0:
-            raise Skipped(f"OVS-DPDK does not run here: {' '.join(arguments)}: {done.stdout.strip()[-300:]}")
-        return done.stdout.strip()
-
-    def vsctl(self, *arguments):
-        return self.tool("ovs-vsctl", f"--db={self.database}", "--timeout=15", *arguments)
-
-    def ready(self):
-        return all(self.vsctl("get", "Interface", f"vhu{n}", "link_state") == "up" for n in (1, 2))
-
-    # Its polling thread never rests, so it is stopped while it is not its turn.
-
-    def resume(self):
-        self.daemon.send_signal(signal.SIGCONT)
-
-    def pause(self):
-        self.daemon.send_signal(signal.SIGSTOP)
-
-    def losses(self):
-        return 0
-
-    def stop(self):
-        if not self.daemon.running:
-            return
-        self.resume()
-        try:
-            self.vsctl("del-br", self.bridge)
-        except Skipped:
-            pass
-        for process in (self.daemon, self.server):
-            try:
-                process.stop(seconds=5)
-            except Failed:
-                pass
