@@ -38,6 +38,13 @@ def loop_options(parser, rings="split,packed", flows="NORMAL,static"):
                        help="begin no further round that would not end in this time (%(default)s)")
 
 
+def port_options(parser):
+    group = parser.add_argument_group("ports")
+    group.add_argument("--ports", type=numbers, default=[2, 10, 50, 250], help="how many (2,10,50,250)")
+    group.add_argument("--idle-seconds", type=float, default=5, metavar="SECONDS",
+                       help="how long each is watched while it is idle (%(default)s)")
+
+
 def idle_options(parser):
     group = parser.add_argument_group("idle")
     group.add_argument("--seconds", type=float, default=30, help="how long to watch (%(default)s)")
