@@ -33,6 +33,8 @@ import VhostUser
     var trial = Trial()
     /// The source that is served first in the next turn.
     var first = 0
+    /// Which sources have been quiet for long.
+    var quiet = QuietSources()
     let planes: UnsafeMutablePointer<UInt64>
     let counters: UnsafeMutablePointer<nm_worker_counters>
     let epoll: Int32
@@ -138,8 +140,12 @@ extension WorkerState {
         unsafe first = first &+ 1 < count ? first &+ 1 : 0
         var index = unsafe first
         for _ in 0..<count {
-            let item = unsafe work.pointee.items[index]
-            if unsafe serve(item) { busy = true }
+            if unsafe quiet.isDue(index) {
+                let item = unsafe work.pointee.items[index]
+                let hadWork = unsafe serve(item)
+                if hadWork { busy = true }
+                unsafe quiet.note(index, hadWork)
+            }
             index = index &+ 1 < count ? index &+ 1 : 0
         }
         unsafe nm_count(&counters.pointee.turns, 1)
