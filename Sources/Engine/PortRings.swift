@@ -29,6 +29,8 @@ import VhostUser
     var peer: Int32 = 0
     /// Called when the front-end announces its guest's address.
     var onAnnounce: (UInt64) -> Void = { _ in }
+    /// Called when the front-end was asked for a translation.
+    var onMiss: () -> Void = {}
     /// Called when a ring begins to run.
     var onStart: () -> Void = {}
 
@@ -279,7 +281,10 @@ import VhostUser
         }
     }
 
-    func ask(_ request: BackendRequest) { channel?.send(request) }
+    func ask(_ request: BackendRequest) {
+        channel?.send(request)
+        if case .translationMiss = request { onMiss() }
+    }
 
     // MARK: Device
 

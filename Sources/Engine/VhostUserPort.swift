@@ -41,6 +41,7 @@ import VhostUser
     let logger: Logger
     private var listener: (file: OwnedDescriptor, token: UInt64)?
     private var retryTimer: UInt64?
+    private var missTimer: UInt64?
     private var attempts = 0
     private var connectedAt: UInt64 = 0
     private var connection: (link: Connection, token: UInt64)?
@@ -98,6 +99,7 @@ import VhostUser
             logger: logger
         )
         rings.onStart = { [unowned self] in reason = nil }
+        rings.onMiss = { [unowned self] in repeatMissesLater() }
     }
 
     /// Whether a front-end is connected.
@@ -158,7 +160,7 @@ import VhostUser
             _ = unsafe unlink(path)
         }
         listener = nil
-        if let retryTimer { loop.cancel(retryTimer) }
+        for timer in [retryTimer, missTimer] { if let timer { loop.cancel(timer) } }
         pool.synchronize()
         unsafe plane.pointee.pairs.deallocate()
         unsafe plane.deallocate()
@@ -262,6 +264,21 @@ import VhostUser
             // One that is let go again and again is not one that is about to come back.
             if nm_monotonic_ns() - connectedAt > 1_000_000_000 { attempts = 0 }
             tryAgain(retry)
+        }
+    }
+
+    /// Has the front-end asked again, in a while, for what it has not translated.
+    private func repeatMissesLater() {
+        guard missTimer == nil else { return }
+        missTimer = loop.after(0.02) { [unowned self] in
+            missTimer = nil
+            guard connection != nil else { return }
+            var controller = rings
+            do throws(SessionError) {
+                try session.repeatMisses(&controller)
+            } catch {
+                disconnect(error.description, isOrderly: false)
+            }
         }
     }
 

@@ -196,6 +196,20 @@ extension Session {
         controller.ask(.translationMiss(address: address, isWrite: isWrite))
     }
 
+    /// Asks again for whatever is still missing.
+    ///
+    /// A page that was asked for while the guest unmapped it gets no answer, and the guest may map it
+    /// again. The session has no clock: call this some time after a miss.
+    public mutating func repeatMisses(
+        _ controller: inout some RingController
+    ) throws(SessionError) {
+        asked = []
+        guard features & Feature.accessPlatform != 0 else { return }
+        // The same translations once more make queues look again.
+        controller.setTranslations(iotlb)
+        try startWaiting(&controller)
+    }
+
     private mutating func forgetAsked(_ first: UInt64, _ last: UInt64) {
         asked = asked.filter { $0 | (IOTLB.page - 1) < first || $0 > last }
     }
