@@ -23,8 +23,6 @@ extension Engine {
         restoring restored: EngineState.Port? = nil
     ) throws(QMPError) {
         makeWay(for: options)
-        // What an engine before this one noted of a port that is not restored is of no use.
-        if restored == nil { _ = unsafe unlink(configuration.runtime.records(of: options.port)) }
         guard !ports.values.contains(where: { $0.options.id == options.id }) else {
             throw .duplicate(options.id)
         }
@@ -34,6 +32,9 @@ extension Engine {
             )
         }
         let (path, role) = try socket(for: options)
+        // What an engine before this one noted of a port that is not restored is of no use; the name is
+        // free here, so it is nobody's whose rings run.
+        if restored == nil { _ = unsafe unlink(configuration.runtime.records(of: options.port)) }
         guard
             let number = restored?.number
                 ?? (1..<UInt16(PortTable.capacity)).first(where: { ports[$0] == nil })

@@ -26,7 +26,7 @@ import VhostUser
     let number: UInt16
     /// The control connection whose end is also this port's, if any.
     let owner: UInt64?
-    /// Told when a front-end comes (true) or goes, and when it is faulted (with the reason).
+    /// Told when a front-end comes or goes, and when a ring of it was stopped.
     var onChange: (Change) -> Void = { _ in }
 
     /// What happened to a port.

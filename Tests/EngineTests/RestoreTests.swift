@@ -40,6 +40,24 @@ extension EngineTests {
     @Suite("Restore")
     struct RestoreTests {
         @Test
+        func `a port that exists keeps the records of its rings when it is asked for again`() throws
+        {
+            let directory = TemporaryDirectory()
+            let engine = try makeEngine(directory)
+            try addPort(engine, "vale0:a")
+            let records = engine.configuration.runtime.records(
+                of: try #require(engine.ports[1]).options.port
+            )
+            write("", to: records)
+            #expect(throws: (any Error).self) { try addPort(engine, "vale0:a") }
+            #expect(exists(records))
+            // They go with the port, and are not there for the next one of its name.
+            _ = try ask(engine, "netdev_del", ["id": "vale0-a"])
+            #expect(!exists(records))
+            engine.shutDown()
+        }
+
+        @Test
         func `ports, sockets, links, settings and static addresses come back with their numbers`()
             throws
         {
