@@ -20,19 +20,21 @@ import CNetmap
 
     /// What queues read: an address and a count, published together in one allocation.
     @unsafe struct Contents {
+        /// Which it is: an address alone can come again.
+        let number: UInt64
         let count: Int
         let entries: UnsafeMutablePointer<MappedTranslation>
     }
 
     /// The address of the contents.
     let cell: UnsafeMutablePointer<UInt64>
-    /// How often contents were replaced.
-    public private(set) var changes = 0
+    /// The number of the contents.
+    var number: UInt64 = 1
 
     /// Knows nothing yet.
     public init() {
         unsafe cell = .allocate(capacity: 1)
-        unsafe cell.initialize(to: TranslationTable.make([]))
+        unsafe cell.initialize(to: TranslationTable.make([], number: 1))
     }
 
     deinit {
@@ -72,12 +74,12 @@ import CNetmap
             )
         }
         let old = unsafe nm_load64(cell)
-        unsafe nm_store64_release(cell, TranslationTable.make(mapped))
-        changes += 1
+        number += 1
+        unsafe nm_store64_release(cell, TranslationTable.make(mapped, number: number))
         return old
     }
 
-    private static func make(_ mapped: [MappedTranslation]) -> UInt64 {
+    private static func make(_ mapped: [MappedTranslation], number: UInt64) -> UInt64 {
         let entries = UnsafeMutablePointer<MappedTranslation>.allocate(
             capacity: unsafe max(1, mapped.count)
         )
@@ -85,7 +87,9 @@ import CNetmap
             unsafe (entries + index).initialize(to: mapped[index])
         }
         let contents = UnsafeMutablePointer<Contents>.allocate(capacity: 1)
-        unsafe contents.initialize(to: Contents(count: mapped.count, entries: entries))
+        unsafe contents.initialize(
+            to: Contents(number: number, count: mapped.count, entries: entries)
+        )
         return UInt64(UInt(bitPattern: contents))
     }
 

@@ -10,6 +10,8 @@ import CNetmap
     private let misses: UnsafeMutablePointer<UInt64>
     private var written: UInt32 = 0
     private var contents: UInt64 = 0
+    /// The number of the contents of the last visit.
+    private var seen: UInt64 = 0
     /// Whether something was looked up in vain in this visit.
     @usableFromInline var isMissing: Bool { @_noLocks get { missing } }
     private var missing = false
@@ -32,14 +34,23 @@ import CNetmap
     mutating func begin() {
         let now = unsafe nm_load64_acquire(cell)
         missing = false
-        // With other translations, what was missing may be missed again.
-        if now != contents { lastMiss = .max }
         contents = now
+        // With other translations, what was missing may be missed again.
+        let number = number(of: now)
+        if number != seen { lastMiss = .max }
+        seen = number
+    }
+
+    @_noLocks
+    private func number(of contents: UInt64) -> UInt64 {
+        // SAFETY: loaded in this visit, and not freed before it ends.
+        unsafe UnsafePointer<TranslationTable.Contents>(bitPattern: UInt(contents))?.pointee.number
+            ?? 0
     }
 
     /// Whether something is missing that has not come since.
     @usableFromInline var isWaiting: Bool {
-        @_noLocks get { unsafe missing && nm_load64_acquire(cell) == contents }
+        @_noLocks get { unsafe missing && number(of: nm_load64_acquire(cell)) == seen }
     }
 
     /// Finds the translation of an address.
