@@ -3,5 +3,6 @@
 #include "fdb.h"
 #include "linux_shims.h"
 #include "net/netmap.h"
+#include "netmap_wire.h"
 #include "shm.h"
 #include "virtio_abi.h"

@@ -1,0 +1,61 @@
+// What the device asks of its surroundings: the engine, or the switch inside a program.
+
+/// Why a request failed: the errno that the program gets, and the sentence for whoever looks for it.
+package struct NetmapError: Error, Equatable, CustomStringConvertible {
+    /// What the program sees.
+    package let errno: Int32
+    /// What was wrong, and where.
+    package let description: String
+
+    package init(_ errno: Int32, _ description: String) {
+        self.errno = errno
+        self.description = description
+    }
+}
+
+/// Identifies an open descriptor; never used twice.
+package typealias DescriptorNumber = UInt64
+
+/// Moves frames for a `NetmapDevice`, and knows the ports of switches that are none of its.
+///
+/// All calls come from the device's thread.
+package protocol NetmapFabric: AnyObject {
+    /// Makes `adapter` the port `port` of switch `vale`, which is made if there is none.
+    ///
+    /// - Throws: EBUSY or EEXIST if the name is taken (by a guest, say).
+    func join(_ adapter: Adapter, switch vale: String, port: String) throws(NetmapError)
+
+    /// Takes a port off its switch; the switch goes with its last port.
+    func leave(_ adapter: Adapter, switch vale: String, port: String)
+
+    /// Rings have got memory, and somebody has bound them: serve them.
+    ///
+    /// Their krings in the control file are at their beginning (TX: hwtail = slots - 1).
+    func start(_ adapter: Adapter, _ rings: [RingNumber])
+
+    /// Rings are about to lose their memory: on return nobody touches it any more.
+    func stop(_ adapter: Adapter, _ rings: [RingNumber])
+
+    /// The descriptors to send a byte when a ring has news, by ring; replaces what was said before.
+    func setListeners(_ adapter: Adapter, _ listeners: [RingNumber: [DescriptorNumber]])
+
+    /// `monitor`'s receive rings get what passes through rings of `parent`, from now on.
+    ///
+    /// - Parameters:
+    ///   - isCopy: copies, or zero-copy swaps in the memory that both share (netmap-spec 2.14).
+    func watch(
+        _ parent: Adapter,
+        _ rings: [RingNumber],
+        by monitor: Adapter,
+        isCopy: Bool
+    )
+
+    /// Ends `watch` for all rings of `monitor`; on return nobody touches it any more.
+    func unwatch(_ monitor: Adapter)
+
+    /// The virtio-net header length of a port has changed.
+    func headerLengthChanged(_ adapter: Adapter)
+
+    /// Ports of all switches by switch, then port: what VALE_LIST walks through. Guests' are in it.
+    var valePorts: [(vale: String, port: String)] { get }
+}
