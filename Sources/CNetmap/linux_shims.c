@@ -139,13 +139,13 @@ static int unix_address(struct sockaddr_un *address, const char *path) {
     return 0;
 }
 
-static int unix_socket(void) { return result(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
+static int unix_socket(int type) { return result(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
 
-int nm_unix_listen(const char *path) {
+static int listen_at(const char *path, int type) {
     struct sockaddr_un address;
     int e = unix_address(&address, path);
     if (e < 0) return e;
-    int fd = unix_socket();
+    int fd = unix_socket(type);
     if (fd < 0) return fd;
     if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 64) < 0) {
         e = -errno;
@@ -155,11 +155,11 @@ int nm_unix_listen(const char *path) {
     return fd;
 }
 
-int nm_unix_connect(const char *path) {
+static int connect_to(const char *path, int type) {
     struct sockaddr_un address;
     int e = unix_address(&address, path);
     if (e < 0) return e;
-    int fd = unix_socket();
+    int fd = unix_socket(type);
     if (fd < 0) return fd;
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
         e = -errno;
@@ -167,6 +167,26 @@ int nm_unix_connect(const char *path) {
         return e;
     }
     return fd;
+}
+
+int nm_unix_listen(const char *path) { return listen_at(path, SOCK_STREAM); }
+int nm_unix_connect(const char *path) { return connect_to(path, SOCK_STREAM); }
+int nm_unix_listen_packets(const char *path) { return listen_at(path, SOCK_SEQPACKET); }
+int nm_unix_connect_packets(const char *path) { return connect_to(path, SOCK_SEQPACKET); }
+
+int nm_socket_cookie(int fd, uint64_t *cookie) {
+    socklen_t n = sizeof *cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &n) < 0 ? -errno : 0;
+}
+
+void nm_doorbell(int socket) { (void)send(socket, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); }
+
+void nm_doorbell_drain(int socket) {
+    char byte;
+    // Bounded: who keeps ringing is looked at again in the next turn.
+    for (int i = 0; i < 64; i++) {
+        if (recv(socket, &byte, 1, MSG_DONTWAIT) <= 0) return;
+    }
 }
 
 int nm_unix_accept(int fd) { return result(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }

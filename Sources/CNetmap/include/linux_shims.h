@@ -11,6 +11,9 @@ int nm_memfd_create(const char *name, uint64_t size); // sealed against shrinkin
 int nm_eventfd(void);
 int nm_eventfd_ring(int fd);  // adds one, never blocks
 int nm_eventfd_drain(int fd); // back to zero
+// One byte to whoever sleeps behind a socket: never blocks, is lost if nobody ever reads. swift_attr: see shm.h.
+__attribute__((swift_attr("@_noLocks"))) void nm_doorbell(int socket);
+__attribute__((swift_attr("@_noLocks"))) void nm_doorbell_drain(int socket);
 int nm_is_eventfd(int fd);    // 1, 0 or -errno
 int nm_open_read_write(const char *path);
 int nm_open_read(const char *path);
@@ -37,6 +40,9 @@ int nm_signalfd(const int *signals, int count); // blocks them for this thread a
 int nm_signalfd_read(int fd);                   // the signal's number
 
 int nm_unix_listen(const char *path);
+int nm_unix_listen_packets(const char *path);  // SOCK_SEQPACKET
+int nm_unix_connect_packets(const char *path); // does not wait
+int nm_socket_cookie(int fd, uint64_t *cookie);
 int nm_unix_connect(const char *path); // does not wait
 int nm_unix_accept(int fd);
 int nm_unix_peer_uid(int fd, uint32_t *uid, int32_t *pid);

@@ -160,6 +160,7 @@ enum {
     NM_KRING_SLEEPING = 72,
     NM_KRING_NOTIFIED = 76,
     NM_KRING_MODE = 80,
+    NM_KRING_DROPS = 104,
 };
 
 _Static_assert(sizeof(struct nm_control_file) == NM_CONTROL_KRINGS, "two cache lines");
@@ -173,5 +174,6 @@ _Static_assert(__builtin_offsetof(struct nm_kring, hwtail) == NM_KRING_HWTAIL, "
 _Static_assert(__builtin_offsetof(struct nm_kring, sleeping) == NM_KRING_SLEEPING, "sleeping");
 _Static_assert(__builtin_offsetof(struct nm_kring, notified) == NM_KRING_NOTIFIED, "notified");
 _Static_assert(__builtin_offsetof(struct nm_kring, mode) == NM_KRING_MODE, "mode");
+_Static_assert(__builtin_offsetof(struct nm_kring, drops) == NM_KRING_DROPS, "drops");
 
 #endif
