@@ -97,6 +97,8 @@ struct netmap_ring {
     struct netmap_slot slot[];
 };
 
+static inline int nm_ring_empty(struct netmap_ring *ring) { return ring->head == ring->tail; }
+
 #define NR_TIMESTAMP 0x0002 // set ts at every receive sync
 #define NR_FORWARD 0x0004   // released slots with NS_FORWARD go to the other side
 
