@@ -80,7 +80,7 @@ public final class Engine {
     let table = PortTable()
     let page: CounterPage
     let logger: Logger
-    var ports: [UInt16: VhostUserPort] = [:]
+    var ports: [UInt16: Port] = [:]
     var switches: [String: SwitchState] = [:]
     var chardevs: [String: ChardevOptions] = [:]
     /// Running guests by name.
@@ -222,7 +222,7 @@ public final class Engine {
             stateFile.remove()
         }
         for (number, port) in ports {
-            port.onChange = { _ in }
+            (port as? VhostUserPort)?.onChange = { _ in }
             unsafe table.set(number, nil)
             port.close()
         }

@@ -11,7 +11,7 @@ import VhostUser
 @safe final class PortRings: RingController {
     /// A running ring: the queue that workers use, what it lies in, and what wakes them.
     @safe struct Ring {
-        let queue: GuestQueue
+        let queue: PortQueue
         let areas: [RingArea]
         let kick: OwnedDescriptor?
         /// Whether it was found broken and taken from the workers.
@@ -111,7 +111,7 @@ import VhostUser
         let pair = unsafe plane.pointee.pairs + index / 2
         if index % 2 == 1 {
             unsafe nm_store64_release(&pair.pointee.source, address)
-            unsafe pool.serve(plane, index / 2, kick: kick)
+            unsafe pool.serve(plane, index / 2, kicks: kick.map { [$0] } ?? [])
         } else {
             unsafe pair.pointee.stall = Stall()
             if setup.isTranslated { awaitFirstBuffers(index, kick) }
@@ -143,7 +143,7 @@ import VhostUser
         let pair = unsafe plane.pointee.pairs + index / 2
         if index % 2 == 1 {
             unsafe nm_store64_release(&pair.pointee.source, 0)
-            unsafe pool.release(plane, index / 2, kick: ring.kick)
+            unsafe pool.release(plane, index / 2)
         } else {
             unsafe nm_store64_release(&pair.pointee.sink, 0)
             if isLossless { pool.unwatch(ring.kick) }

@@ -14,7 +14,7 @@ extension WorkerState {
     /// Whether a source that waits has any reason to try again.
     func mayGoOn(
         _ pair: UnsafeMutablePointer<QueuePair>,
-        _ source: GuestQueue
+        _ source: PortQueue
     ) -> Bool {
         if unsafe pair.pointee.hold.generation != nm_load64(&shared.pointee.seen) { return true }
         if unsafe pair.pointee.hold.position != source.place { return true }
@@ -35,7 +35,7 @@ extension WorkerState {
     /// - Returns: whether there is a reason to try again at once.
     func armReceiver(
         _ pair: UnsafeMutablePointer<QueuePair>,
-        _ source: GuestQueue
+        _ source: PortQueue
     ) -> Bool {
         let hold = unsafe pair.pointee.hold
         if unsafe hold.generation != nm_load64_acquire(generation) { return true }
@@ -66,8 +66,8 @@ extension WorkerState {
 
     private func sink(
         of pair: UnsafeMutablePointer<QueuePair>
-    ) -> GuestQueue? {
-        let sink = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.sink))
+    ) -> PortQueue? {
+        let sink = unsafe PortQueue(word: nm_load64_acquire(&pair.pointee.sink))
         return unsafe sink.exists ? unsafe sink : nil
     }
 
@@ -77,7 +77,7 @@ extension WorkerState {
     mutating func serveHolding(
         _ plane: UnsafeMutablePointer<PortPlane>,
         _ pairIndex: Int,
-        _ source: GuestQueue
+        _ source: PortQueue
     ) -> Bool {
         let pair = unsafe plane.pointee.pairs + pairIndex
         let rx = unsafe plane.pointee.rx
@@ -141,7 +141,7 @@ extension WorkerState {
     private mutating func distribute(
         _ plane: UnsafeMutablePointer<PortPlane>,
         _ pairIndex: Int,
-        _ source: GuestQueue
+        _ source: PortQueue
     ) -> Int {
         let pair = unsafe plane.pointee.pairs + pairIndex
         let number = unsafe plane.pointee.number
@@ -312,7 +312,7 @@ extension WorkerState {
         let interrupt = unsafe sink.needsInterrupt()
         let report = unsafe sink.needsAttention
         unsafe nm_unlock(&pair.pointee.sinkLock)
-        if interrupt { unsafe ring(&pair.pointee.sinkCall, plane) }
+        if interrupt { unsafe self.interrupt(sink, &pair.pointee.sinkCall, plane) }
         if report { unsafe self.report(pair) }
         return done
     }
@@ -320,7 +320,7 @@ extension WorkerState {
     /// Gives a receiver that takes frames again its rights, and ends its kicks if it gave one.
     private func noteGrowth(
         _ pair: UnsafeMutablePointer<QueuePair>,
-        _ sink: GuestQueue
+        _ sink: PortQueue
     ) {
         if unsafe pair.pointee.stall.isOver != 0,
             unsafe sink.hasGrown(since: pair.pointee.stall.shortage)

@@ -17,6 +17,8 @@ import Netmap
         let epoll: OwnedDescriptor
         let wake: OwnedDescriptor
         fileprivate(set) var items: [Source] = []
+        /// How often each descriptor is waited for: a netmap descriptor's socket is that of all its rings.
+        private var watches: [Int32: Int] = [:]
         fileprivate var thread: pthread_t = 0
         /// How many sources the worker serves.
         var sourceCount: Int { items.count }
@@ -60,13 +62,30 @@ import Netmap
             unsafe state.deallocate()
             unsafe shared.deallocate()
         }
+
+        /// Has a descriptor wake the worker.
+        func watch(_ kick: OwnedDescriptor) {
+            let count = watches[kick.number, default: 0]
+            watches[kick.number] = count + 1
+            guard count == 0 else { return }
+            let events = UInt32(NM_EPOLL_IN) | UInt32(bitPattern: Int32(NM_EPOLL_EDGE))
+            _ = nm_epoll_add(epoll.number, kick.number, events, 1)
+        }
+
+        /// Ends `watch`.
+        func unwatch(_ kick: OwnedDescriptor) {
+            let count = watches[kick.number, default: 0]
+            watches[kick.number] = count > 1 ? count - 1 : nil
+            if count == 1 { _ = nm_epoll_remove(epoll.number, kick.number) }
+        }
     }
 
     /// A queue from which a worker takes frames.
     @safe struct Source {
         let plane: UnsafeMutablePointer<PortPlane>
         let pair: Int
-        let kick: OwnedDescriptor?
+        /// What wakes the worker: a guest's eventfd, or the descriptors of those who have the ring bound.
+        let kicks: [OwnedDescriptor]
         /// Whether an operator chose the worker, so that nobody else moves it.
         var isPinned = false
 

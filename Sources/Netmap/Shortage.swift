@@ -1,14 +1,11 @@
 // What a lossless port's senders have to remember of a queue that was full.
 
-/// Places on a ring: an index, and for packed virtqueues the wrap counter in bit 16.
-public typealias RingPosition = UInt32
-
 /// How far a receive queue reached when it had no room for a frame.
 public struct Shortage: BitwiseCopyable, Sendable, Equatable {
     /// The entry that would have been filled next.
-    @usableFromInline var position: RingPosition
+    public let position: UInt32
     /// The first entry that the guest had not made available.
-    @usableFromInline var end: RingPosition
+    public let end: UInt32
 
     /// Nothing of any queue.
     @inlinable public init() {
@@ -17,7 +14,7 @@ public struct Shortage: BitwiseCopyable, Sendable, Equatable {
     }
 
     /// What was seen of a queue.
-    @_noLocks @inlinable public init(position: RingPosition, end: RingPosition) {
+    @_noLocks @inlinable public init(position: UInt32, end: UInt32) {
         self.position = position
         self.end = end
     }

@@ -56,7 +56,7 @@ import VhostUser
         PortList.free(old)
         if patience != nil { pool.watch(port.receiveKick) }
         port.offer(buffers)
-        unsafe pool.serve(port.plane, 0, kick: port.sendKick)
+        unsafe pool.serve(port.plane, 0, kicks: [port.sendKick])
         return port
     }
 

@@ -64,7 +64,7 @@ package final class Adapter {
     package let kind: Kind
     package var geometry: RingGeometry
     /// Its memory; there while anybody has it open.
-    package var region: MemoryRegion?
+    package var region: NetmapRegion?
     /// Where it is synced; there while anybody has it open. Both ends of a pipe share one.
     package var control: ControlFile?
     /// Numbers of its rings 0 in the control file.

@@ -129,6 +129,15 @@ extension Kring {
         unsafe nm_store32(hwcurCell, UInt32(truncatingIfNeeded: head))
     }
 
+    /// Takes the slots that the owner has given back.
+    ///
+    /// - Returns: whether there were any.
+    package mutating func release() -> Bool {
+        let before = hwcur
+        takeBack()
+        return hwcur != before
+    }
+
     /// Makes what was delivered the owner's.
     @_noLocks @inlinable
     mutating func publish() {

@@ -6,8 +6,8 @@ extension Kring {
     /// How far the ring had come when a frame last had no room.
     package var shortage: Shortage {
         Shortage(
-            position: RingPosition(truncatingIfNeeded: hwtail),
-            end: RingPosition(truncatingIfNeeded: hwcur == 0 ? slotCount - 1 : hwcur - 1)
+            position: UInt32(truncatingIfNeeded: hwtail),
+            end: UInt32(truncatingIfNeeded: hwcur == 0 ? slotCount - 1 : hwcur - 1)
         )
     }
 

@@ -113,7 +113,7 @@ extension Kring {
                     UInt64(buffer) | (mine &>> 32 & 0xffff) &<< 32 | kept &<< 48
                 )
             } else {
-                length = min(length, source.bufferSize, bufferSize)
+                length = min(min(length, source.bufferSize), bufferSize)
                 if index >= source.bufferCount || buffer >= bufferCount { length = 0 }
                 if length > 0 {
                     unsafe nm_copy(

@@ -199,8 +199,8 @@ public import CNetmap
     }
 
     /// Where the next slot is taken.
-    @inlinable public var place: RingPosition {
-        RingPosition(truncatingIfNeeded: hwcur)
+    @inlinable public var place: UInt32 {
+        UInt32(truncatingIfNeeded: hwcur)
     }
 
     /// How many slots of the collected batch come before its frame `index`.

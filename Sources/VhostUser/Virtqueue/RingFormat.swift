@@ -1,5 +1,8 @@
 // What a virtqueue's two formats have in common, so that everything above is written once.
 
+/// Places on a ring: an index, and for packed rings the wrap counter in bit 16.
+public typealias RingPosition = UInt32
+
 /// A descriptor as it was loaded, once, from the guest's memory.
 public struct Descriptor: BitwiseCopyable, Sendable {
     /// A guest address.

@@ -3,7 +3,7 @@
 /// Memory that ports with the same id share.
 ///
 /// Control thread only, but for what lies in the mapping.
-package final class MemoryRegion {
+package final class NetmapRegion {
     /// Its number (nr_mem_id).
     package let id: UInt16
     /// The memory file and its mapping.
