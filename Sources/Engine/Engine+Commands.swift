@@ -24,7 +24,12 @@ extension Engine {
         case "query-qmp-schema": return Schema.wirevale.introspection
         case "quit": quit()
         case "netdev_add": try addPort(NetdevOptions(arguments), owner: client)
-        case "netdev_del": removePort(try port(arguments, "id").number)
+        case "netdev_del":
+            let port = try port(arguments, "id")
+            guard port is VhostUserPort else {
+                throw QMPError("Port '\(port.ifname)' is a program's, and goes when that closes it")
+            }
+            removePort(port.number)
         case "set_link":
             // Down: what the guest has queued stays queued, and what is sent to it is dropped.
             try port(arguments, "name").isLinkUp = arguments["up"]?.boolValue ?? true

@@ -91,6 +91,9 @@ public final class Engine {
     /// What is on disk; nil while it is not to be touched.
     var savedState: EngineState?
     var server: ControlServer?
+    /// Where frames go that leave a port which is on no switch: to nobody, and are counted.
+    let nowhere = SwitchState("", ageing: 300, file: nil)
+    private(set) lazy var netmap = NetmapService(engine: self)
     private let lock: OwnedDescriptor
     private let signals: OwnedDescriptor
     private var lingerTimer: UInt64?
@@ -176,6 +179,7 @@ public final class Engine {
             }
             // The lock is ours, so a control socket that is left over is a dead engine's.
             try server.listen(configuration.runtime.controlSocket)
+            try netmap.open(configuration.runtime.netmapSocket)
         } catch {
             // The workers run already, and what they use goes with this object.
             shutDown()
@@ -214,6 +218,7 @@ public final class Engine {
     func shutDown() {
         server?.close()
         server = nil
+        netmap.close()
         for guest in guests.values { guest.close() }
         let isOver = state.isEmpty
         savedState = nil
@@ -241,7 +246,7 @@ public final class Engine {
     /// An engine that was started on demand leaves when nobody needs it.
     func reconsiderLingering() {
         guard configuration.isOnDemand else { return }
-        let isNeeded = !ports.isEmpty || server?.hasClients ?? false
+        let isNeeded = !ports.isEmpty || server?.hasClients ?? false || netmap.isInUse
         if isNeeded, let timer = lingerTimer {
             loop.cancel(timer)
             lingerTimer = nil

@@ -27,6 +27,18 @@ extension WorkerPool {
         even()
     }
 
+    /// Has a source's worker woken by others than before.
+    func setKicks(
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ pair: Int,
+        _ kicks: [OwnedDescriptor]
+    ) {
+        guard let worker = unsafe worker(of: plane, pair) else { return }
+        worker.setKicks(kicks) { unsafe $0.is(plane, pair) }
+        // It may sleep without having armed what is watched only now.
+        _ = nm_eventfd_ring(worker.wake.number)
+    }
+
     /// Moves a source to another worker while frames pass.
     ///
     /// - Parameters:

@@ -63,6 +63,14 @@ import Netmap
             unsafe shared.deallocate()
         }
 
+        /// Replaces what wakes the worker for one of its sources.
+        func setKicks(_ kicks: [OwnedDescriptor], of isMeant: (Source) -> Bool) {
+            guard let index = items.firstIndex(where: isMeant) else { return }
+            for kick in kicks { watch(kick) }
+            for kick in items[index].kicks { unwatch(kick) }
+            items[index].kicks = kicks
+        }
+
         /// Has a descriptor wake the worker.
         func watch(_ kick: OwnedDescriptor) {
             let count = watches[kick.number, default: 0]
@@ -85,7 +93,7 @@ import Netmap
         let plane: UnsafeMutablePointer<PortPlane>
         let pair: Int
         /// What wakes the worker: a guest's eventfd, or the descriptors of those who have the ring bound.
-        let kicks: [OwnedDescriptor]
+        var kicks: [OwnedDescriptor]
         /// Whether an operator chose the worker, so that nobody else moves it.
         var isPinned = false
 
