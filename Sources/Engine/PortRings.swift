@@ -99,7 +99,7 @@ import VhostUser
             guard nm_is_eventfd(kick.number) == 1 else {
                 throw SessionError("the kick descriptor of ring \(index) is not an eventfd")
             }
-            // Where kicks are messages, it is written to.
+            // Where kicks are messages, it is signalled; as for calls.
             _ = nm_set_nonblocking(kick.number)
         }
         let kick = setup.kick ?? (setup.isInBand ? OwnedDescriptor(nm_eventfd()) : nil)
@@ -176,7 +176,7 @@ import VhostUser
 
     func setCall(ring index: Int, _ call: OwnedDescriptor?) throws(SessionError) {
         if let call {
-            // Written to by workers, so it must never block and never be anything else.
+            // The flag is for kernels without AIO (`nm_signal`); its owner can take it away again.
             guard nm_is_eventfd(call.number) == 1 else {
                 throw SessionError("the call descriptor of ring \(index) is not an eventfd")
             }
@@ -188,7 +188,7 @@ import VhostUser
         calls[index] = call
         if old != nil { pool.synchronize() }
         // An interrupt may have gone to the old descriptor, or nowhere: better one too many.
-        if let call, rings[index] != nil { _ = nm_eventfd_ring(call.number) }
+        if let call, rings[index] != nil { pool.signal(call) }
     }
 
     private func storeCall(_ index: Int, _ call: OwnedDescriptor?) {
@@ -253,7 +253,7 @@ import VhostUser
     func setError(ring index: Int, _ error: OwnedDescriptor?) {
         if let error {
             guard nm_is_eventfd(error.number) == 1 else { return }
-            // One whose counter is full must not hold up the control thread.
+            // As for calls.
             _ = nm_set_nonblocking(error.number)
         }
         errors[index] = error
@@ -262,14 +262,14 @@ import VhostUser
     /// Tells the front-end that a ring was stopped.
     func signalError(_ index: Int) {
         if let error = errors[index] {
-            _ = nm_eventfd_ring(error.number)
+            pool.signal(error)
         } else if relays[index] != nil {
             ask(.error(ring: index))
         }
     }
 
     func kick(ring index: Int) {
-        if let kick = rings[index]?.kick { _ = nm_eventfd_ring(kick.number) }
+        if let kick = rings[index]?.kick { pool.signal(kick) }
     }
 
     func setBackendChannel(_ file: OwnedDescriptor) throws(SessionError) {
