@@ -79,6 +79,10 @@ import VhostUser
         for index in enabled { setEnabled(index, false) }
         enabled = []
         for index in calls.keys { storeCall(index, nil) }
+        for pair in 0..<Session.maximumQueuePairs {
+            unsafe setAwaited(plane.pointee.pairs + pair, false)
+        }
+        pool.recall()
         pool.synchronize()
         for relay in relays.values { loop.unwatch(relay.file, relay.token) }
         channel?.close()
@@ -113,10 +117,14 @@ import VhostUser
             unsafe nm_store64_release(&pair.pointee.source, address)
             unsafe pool.serve(plane, index / 2, kick: kick)
         } else {
-            unsafe pair.pointee.stall = Stall()
+            unsafe setAwaited(pair, false)
             if setup.isTranslated { awaitFirstBuffers(index, kick) }
             unsafe nm_store64_release(&pair.pointee.sink, address)
-            if isLossless { pool.watch(kick) }
+            if isLossless {
+                pool.watch(kick)
+                // Those who wait since it was stopped.
+                pool.recall()
+            }
         }
         logger.debug(
             "ring \(index) started",
@@ -127,6 +135,11 @@ import VhostUser
     }
 
     func stop(ring index: Int) -> UInt32 {
+        // What was enabled to the end is paused, for all we know: a guest that is stopped, or whose memory
+        // changes, goes on where it was. So does QEMU itself: frames to a stopped guest queue up.
+        if isLossless, index % 2 == 0, enabled.contains(index), rings[index]?.isBroken == false {
+            unsafe setAwaited(plane.pointee.pairs + index / 2, true)
+        }
         unpublish(index)
         guard let ring = rings.removeValue(forKey: index) else { return 0 }
         // SAFETY: unreachable since `unpublish`, which waited for the workers.
@@ -134,6 +147,14 @@ import VhostUser
         unsafe ring.queue.free()
         logger.debug("ring \(index) stopped", metadata: ["base": "\(base)"])
         return base
+    }
+
+    /// Says whether senders wait for a receive queue that is not there, from now on for a whole timeout.
+    private func setAwaited(_ pair: UnsafeMutablePointer<QueuePair>, _ isAwaited: Bool) {
+        while unsafe nm_try_lock(&pair.pointee.sinkLock) == 0 { nm_pause() }
+        unsafe pair.pointee.stall = Stall()
+        unsafe nm_store32(&pair.pointee.awaited, isAwaited ? 1 : 0)
+        unsafe nm_unlock(&pair.pointee.sinkLock)
     }
 
     /// Takes a ring away from the workers and waits until none uses it.
@@ -165,6 +186,8 @@ import VhostUser
             unsafe nm_store32(&pair.pointee.sourceEnabled, word)
         } else {
             unsafe nm_store32(&pair.pointee.sinkEnabled, word)
+            // Who switches it off does not want to be waited for.
+            if !isEnabled { unsafe nm_store32(&pair.pointee.awaited, 0) }
             // Pairs are enabled from the first on, so the highest says how many there are.
             let pairs = enabled.filter { $0 % 2 == 0 }.map { $0 / 2 + 1 }.max() ?? 1
             unsafe nm_store32(&plane.pointee.pairCount, UInt32(pairs))
