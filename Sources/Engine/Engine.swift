@@ -140,6 +140,12 @@ public final class Engine {
         } catch {
             throw StartError(kind: .cannotCreate, description: error.description)
         }
+        if let code = pool.signalError {
+            logger.warning(
+                "a hostile front-end can make a worker wait",
+                metadata: ["reason": "\(SystemError("io_setup", result: code))"]
+            )
+        }
         restore(before)
     }
 

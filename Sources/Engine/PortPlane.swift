@@ -20,6 +20,8 @@ import VhostUser
     var sourceEnabled: UInt32 = 0
     /// Whether `sink` takes frames.
     var sinkEnabled: UInt32 = 0
+    /// Whether senders wait for `sink` while it is not there: its front-end has stopped it, and may go on.
+    var awaited: UInt32 = 0
     /// Held for the length of one delivery by a worker, or as long by the control thread.
     var sinkLock: UInt32 = 0
     /// Eventfd that interrupts the guest for its transmit queue.

@@ -42,6 +42,8 @@ import VhostUser
     /// Rung when a queue broke, so that the control plane looks.
     let attention: Int32
     let spinNanoseconds: UInt64
+    /// What rings the descriptors that front-ends gave.
+    let signaller: nm_signaller
 
     /// Where the control plane counts grace periods.
     let generation: UnsafeMutablePointer<UInt64>
@@ -54,6 +56,7 @@ import VhostUser
         wake: Int32,
         attention: Int32,
         spinNanoseconds: UInt64,
+        signaller: nm_signaller,
         generation: UnsafeMutablePointer<UInt64>,
         shared: UnsafeMutablePointer<WorkerWords>
     ) {
@@ -63,6 +66,7 @@ import VhostUser
         unsafe self.wake = wake
         unsafe self.attention = attention
         unsafe self.spinNanoseconds = spinNanoseconds
+        unsafe self.signaller = signaller
         unsafe self.generation = unsafe generation
         unsafe self.shared = unsafe shared
     }
@@ -293,7 +297,7 @@ extension WorkerState {
     ) {
         let descriptor = Int32(bitPattern: unsafe nm_load32(call))
         guard descriptor >= 0 else { return }
-        _ = nm_eventfd_ring(descriptor)
+        _ = unsafe nm_signal(signaller, descriptor)
         unsafe nm_count_shared(&plane.pointee.page.pointee.notifies, 1)
     }
 

@@ -205,6 +205,19 @@ import VhostUser
         return true
     }
 
+    /// Takes the receive queue away as a front-end does whose guest is paused, or brings it back.
+    func pause(_ isPaused: Bool, _ pool: WorkerPool) {
+        if isPaused {
+            unsafe nm_store32(&pair.pointee.awaited, 1)
+            unsafe nm_store64_release(&pair.pointee.sink, 0)
+            pool.synchronize()
+        } else {
+            unsafe nm_store32(&pair.pointee.awaited, 0)
+            unsafe nm_store64_release(&pair.pointee.sink, UInt64(UInt(bitPattern: queues + 1)))
+        }
+        pool.recall()
+    }
+
     /// Offers `count` more receive buffers.
     func offer(_ count: Int) {
         let old = offered
