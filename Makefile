@@ -7,9 +7,11 @@ SWIFT_BUILD = swift build -c release --static-swift-stdlib --product wirevale
 
 build: ## debug build of everything
 	swift build --build-tests
+	scripts/build-shim .build/debug
 
-release: ## the static binary, .build/release/wirevale
+release: ## the static binary, .build/release/wirevale, and the preload library beside it
 	$(SWIFT_BUILD)
+	scripts/build-shim
 
 test: ## everything that CI runs; installs what it misses
 	scripts/test
@@ -41,15 +43,16 @@ lint: ## formatting and house rules
 fmt: ## mend the formatting
 	swift format --in-place --parallel --recursive Package.swift Sources Tests Benchmarks
 
-install: release ## the command, its completions and its unit files
+install: release ## the command, the preload library, completions and unit files
 	install -D -m 755 .build/release/wirevale $(DESTDIR)$(PREFIX)/bin/wirevale
+	install -D -m 755 .build/release/libnetmap-shim.so $(DESTDIR)$(PREFIX)/lib/wirevale/libnetmap-shim.so
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	.build/release/wirevale --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/wirevale
 	.build/release/wirevale --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_wirevale
 	.build/release/wirevale --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/wirevale.fish
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/wirevale $(DESTDIR)$(PREFIX)/share/bash-completion/completions/wirevale $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_wirevale $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/wirevale.fish
+	rm -f $(DESTDIR)$(PREFIX)/bin/wirevale $(DESTDIR)$(PREFIX)/lib/wirevale/libnetmap-shim.so $(DESTDIR)$(PREFIX)/share/bash-completion/completions/wirevale $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_wirevale $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/wirevale.fish
 
 clean:
 	rm -rf .build
