@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 SWIFT_BUILD = swift build -c release --static-swift-stdlib --product wirevale
 
-.PHONY: build release test unit sanitize integration bench demo lint fmt install uninstall clean
+.PHONY: build release library test unit sanitize integration bench demo lint fmt install uninstall clean
 
 build: ## debug build of everything
 	swift build --build-tests
@@ -12,6 +12,9 @@ build: ## debug build of everything
 release: ## the static binary, .build/release/wirevale, and the preload library beside it
 	$(SWIFT_BUILD)
 	scripts/build-shim
+
+library: ## libnetmap for C programs, .build/release/libnetmap.a
+	swift build -c release --product netmap
 
 test: ## everything that CI runs; installs what it misses
 	scripts/test
@@ -39,20 +42,30 @@ demo: ## two stock QEMU guests on one switch; GUESTS=3 for a third
 
 lint: ## formatting and house rules
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks
+	scripts/lint-headers
 
 fmt: ## mend the formatting
 	swift format --in-place --parallel --recursive Package.swift Sources Tests Benchmarks
 
-install: release ## the command, the preload library, completions and unit files
+DATA = $(DESTDIR)$(PREFIX)/share
+HEADERS = net/netmap.h net/netmap_user.h net/netmap_virt.h libnetmap.h
+
+install: release library ## the command, the preload library, completions and unit files; headers and library for C
 	install -D -m 755 .build/release/wirevale $(DESTDIR)$(PREFIX)/bin/wirevale
 	install -D -m 755 .build/release/libnetmap-shim.so $(DESTDIR)$(PREFIX)/lib/wirevale/libnetmap-shim.so
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	.build/release/wirevale --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/wirevale
-	.build/release/wirevale --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_wirevale
-	.build/release/wirevale --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/wirevale.fish
+	install -d $(DATA)/bash-completion/completions $(DATA)/zsh/site-functions $(DATA)/fish/vendor_completions.d
+	.build/release/wirevale --generate-completion-script bash > $(DATA)/bash-completion/completions/wirevale
+	.build/release/wirevale --generate-completion-script zsh > $(DATA)/zsh/site-functions/_wirevale
+	.build/release/wirevale --generate-completion-script fish > $(DATA)/fish/vendor_completions.d/wirevale.fish
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/net Sources/CNetmap/include/net/*.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include Sources/LibNetmap/include/libnetmap.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib .build/release/libnetmap.a
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|' Sources/LibNetmap/libnetmap.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/libnetmap.pc
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/wirevale $(DESTDIR)$(PREFIX)/lib/wirevale/libnetmap-shim.so $(DESTDIR)$(PREFIX)/share/bash-completion/completions/wirevale $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_wirevale $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/wirevale.fish
+	rm -f $(DESTDIR)$(PREFIX)/bin/wirevale $(DESTDIR)$(PREFIX)/lib/wirevale/libnetmap-shim.so $(DATA)/bash-completion/completions/wirevale $(DATA)/zsh/site-functions/_wirevale $(DATA)/fish/vendor_completions.d/wirevale.fish
+	rm -f $(HEADERS:%=$(DESTDIR)$(PREFIX)/include/%) $(DESTDIR)$(PREFIX)/lib/libnetmap.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/libnetmap.pc
 
 clean:
 	rm -rf .build

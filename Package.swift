@@ -12,19 +12,29 @@ let settings: [SwiftSetting] = [
     .enableExperimentalFeature("Lifetimes"),
 ]
 
+let cSettings: [CSetting] = [
+    .enableWarning("all"), .enableWarning("extra"), .treatAllWarnings(as: .error),
+]
+
 let package = Package(
     name: "wirevale",
     products: [
         .executable(name: "wirevale", targets: ["wirevale"]),
         .library(name: "Netmap", targets: ["Netmap"]),
         .library(name: "Vale", targets: ["Vale"]),
+        .library(name: "netmap", type: .static, targets: ["LibNetmap"]),  // for C: libnetmap.a
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     ],
     targets: [
-        .target(name: "CNetmap"),
+        .target(name: "CNetmap", cSettings: cSettings),
+        // Takes the headers of CNetmap, not its code: libnetmap.a is for programs that have nothing else.
+        .target(
+            name: "LibNetmap",
+            cSettings: cSettings + [.headerSearchPath("../CNetmap/include")]
+        ),
         .target(name: "Wire", swiftSettings: settings),
         .target(name: "Netmap", dependencies: ["CNetmap", "Wire"], swiftSettings: settings),
         .target(

@@ -317,8 +317,21 @@ static int control(struct descriptor *d, uint8_t *bytes, uint32_t length) {
         ((struct nmreq_port_info_get *)body)->nr_memsize = REGION;
         return header->nr_name[0] == '?' ? ENXIO : 0;
     case NETMAP_REQ_CSB_ENABLE:
-    case NETMAP_REQ_SYNC_KLOOP_STOP: return d->port ? 0 : ENXIO;
-    case NETMAP_REQ_SYNC_KLOOP_START: return !d->port ? ENXIO : d->is_csb ? 0 : EINVAL;
+        return d->port ? 0 : ENXIO;
+    case NETMAP_REQ_SYNC_KLOOP_STOP: {
+        if (!d->port) return ENXIO;
+        uint32_t *loop = &kring(d->port, 0)->loop;
+        *loop = *loop == NM_LOOP_RUN || *loop == NM_LOOP_STOP ? NM_LOOP_STOP : NM_LOOP_STOP_NEXT;
+        return 0;
+    }
+    case NETMAP_REQ_SYNC_KLOOP_START: {
+        if (!d->port) return ENXIO;
+        uint32_t *loop = &kring(d->port, 0)->loop;
+        if (!d->is_csb) return EINVAL;
+        if (*loop == NM_LOOP_RUN || *loop == NM_LOOP_STOP) return EBUSY;
+        *loop = *loop == NM_LOOP_STOP_NEXT ? NM_LOOP_STOP : NM_LOOP_RUN;
+        return 0;
+    }
     default: return EINVAL;
     }
 }
@@ -338,6 +351,10 @@ static void on_request(int channel, uint8_t *bytes, uint32_t length, int fd) {
         describe(d, &a);
         int files[2] = {d->port ? d->port->region : -1, d->port ? d->port->control : -1};
         return answer(channel, 0, &a, sizeof a, files, d->port ? 2 : 0);
+    }
+    if (call->op == NM_CALL_LOOP_ENDED) {
+        kring(d->port, 0)->loop = NM_LOOP_NONE;
+        return answer(channel, 0, NULL, 0, NULL, 0);
     }
     if (call->op == NM_CALL_CONTROL) {
         int error = control(d, payload, call->length);

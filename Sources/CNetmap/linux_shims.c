@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,7 +47,58 @@ int nm_eventfd_ring(int fd) {
 
 int nm_eventfd_drain(int fd) {
     uint64_t n;
-    return read(fd, &n, sizeof n) < 0 && errno != EAGAIN ? -errno : 0;
+    struct iovec iov = {.iov_base = &n, .iov_len = sizeof n};
+    // Not by O_NONBLOCK, which whoever else holds the file can take away.
+    ssize_t r = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+    if (r < 0 && errno == EOPNOTSUPP) r = read(fd, &n, sizeof n); // before Linux 5.8
+    return r < 0 && errno != EAGAIN ? -errno : 0;
+}
+
+// The head of the ring at the address that a context is; the kernel writes `tail`, the reader `head`.
+struct completions {
+    uint32_t id, count, head, tail, magic;
+};
+enum { COMPLETIONS_MAGIC = 0xa10a10a1 };
+
+int nm_signaller_open(struct nm_signaller *signaller) {
+    *signaller = (struct nm_signaller){.null = -1};
+    aio_context_t context = 0;
+    if (syscall(SYS_io_setup, 4, &context) < 0) return -errno;
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int e = fd < 0 ? -errno : 0;
+    if (e == 0 && ((struct completions *)context)->magic != COMPLETIONS_MAGIC) e = -ENOSYS;
+    if (e < 0) {
+        if (fd >= 0) close(fd);
+        syscall(SYS_io_destroy, context);
+        return e;
+    }
+    *signaller = (struct nm_signaller){.context = context, .null = fd};
+    return 0;
+}
+
+void nm_signaller_close(struct nm_signaller signaller) {
+    if (signaller.context) syscall(SYS_io_destroy, (aio_context_t)signaller.context);
+    if (signaller.null >= 0) close(signaller.null);
+}
+
+int nm_signal(struct nm_signaller signaller, int fd) {
+    if (!signaller.context) return nm_eventfd_ring(fd);
+    struct iocb request = {
+        .aio_lio_opcode = IOCB_CMD_PREAD,
+        .aio_fildes = (uint32_t)signaller.null,
+        .aio_flags = IOCB_FLAG_RESFD,
+        .aio_resfd = (uint32_t)fd,
+    };
+    struct iocb *requests[] = {&request};
+    long n;
+    do n = syscall(SYS_io_submit, (aio_context_t)signaller.context, 1L, requests);
+    while (n < 0 && errno == EINTR);
+    // No memory for a request: rather the risk of waiting than a guest that nobody wakes.
+    if (n < 0) return nm_eventfd_ring(fd);
+    // It is complete already. Nobody wants to know; what is not taken out would fill the ring.
+    struct completions *ring = (struct completions *)signaller.context;
+    __atomic_store_n(&ring->head, __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
+    return 0;
 }
 
 int nm_is_eventfd(int fd) {
@@ -139,13 +192,13 @@ static int unix_address(struct sockaddr_un *address, const char *path) {
     return 0;
 }
 
-static int unix_socket(void) { return result(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
+static int unix_socket(int type) { return result(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
 
-int nm_unix_listen(const char *path) {
+static int listen_at(const char *path, int type) {
     struct sockaddr_un address;
     int e = unix_address(&address, path);
     if (e < 0) return e;
-    int fd = unix_socket();
+    int fd = unix_socket(type);
     if (fd < 0) return fd;
     if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 64) < 0) {
         e = -errno;
@@ -155,11 +208,11 @@ int nm_unix_listen(const char *path) {
     return fd;
 }
 
-int nm_unix_connect(const char *path) {
+static int connect_to(const char *path, int type) {
     struct sockaddr_un address;
     int e = unix_address(&address, path);
     if (e < 0) return e;
-    int fd = unix_socket();
+    int fd = unix_socket(type);
     if (fd < 0) return fd;
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
         e = -errno;
@@ -167,6 +220,26 @@ int nm_unix_connect(const char *path) {
         return e;
     }
     return fd;
+}
+
+int nm_unix_listen(const char *path) { return listen_at(path, SOCK_STREAM); }
+int nm_unix_connect(const char *path) { return connect_to(path, SOCK_STREAM); }
+int nm_unix_listen_packets(const char *path) { return listen_at(path, SOCK_SEQPACKET); }
+int nm_unix_connect_packets(const char *path) { return connect_to(path, SOCK_SEQPACKET); }
+
+int nm_socket_cookie(int fd, uint64_t *cookie) {
+    socklen_t n = sizeof *cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, cookie, &n) < 0 ? -errno : 0;
+}
+
+void nm_doorbell(int socket) { (void)send(socket, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); }
+
+void nm_doorbell_drain(int socket) {
+    char byte;
+    // Bounded: who keeps ringing is looked at again in the next turn.
+    for (int i = 0; i < 64; i++) {
+        if (recv(socket, &byte, 1, MSG_DONTWAIT) <= 0) return;
+    }
 }
 
 int nm_unix_accept(int fd) { return result(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }

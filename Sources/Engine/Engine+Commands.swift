@@ -24,7 +24,12 @@ extension Engine {
         case "query-qmp-schema": return Schema.wirevale.introspection
         case "quit": quit()
         case "netdev_add": try addPort(NetdevOptions(arguments), owner: client)
-        case "netdev_del": removePort(try port(arguments, "id").number)
+        case "netdev_del":
+            let port = try port(arguments, "id")
+            guard port is VhostUserPort else {
+                throw QMPError("Port '\(port.ifname)' is a program's, and goes when that closes it")
+            }
+            removePort(port.number)
         case "set_link":
             // Down: what the guest has queued stays queued, and what is sent to it is dropped.
             try port(arguments, "name").isLinkUp = arguments["up"]?.boolValue ?? true
@@ -47,7 +52,7 @@ extension Engine {
         case "fdb-add":
             let target = try port(arguments, "ifname")
             let mac = try address(arguments)
-            let state = try vale(target.options.port.master)
+            let state = try vale(target.master ?? "")
             guard unsafe state.plane.pointee.vale.table.addStatic(mac.rawValue, on: target.number)
             else { throw QMPError("The forwarding table has no room for \(mac)") }
             save()
@@ -79,14 +84,20 @@ extension Engine {
     // MARK: Finding things
 
     /// The port that a member names, by its id or its ifname.
-    func port(_ arguments: JSONObject, _ member: String) throws(QMPError) -> VhostUserPort {
+    func port(_ arguments: JSONObject, _ member: String) throws(QMPError) -> Port {
         let name = arguments[member]?.stringValue ?? ""
         guard
             let port = ports.values.first(where: {
-                $0.options.id == name || "\($0.options.port)" == name
+                $0.id == name || $0.ifname == name
             })
         else { throw .deviceNotFound(name) }
         return port
+    }
+
+    /// The port whose front-end is found at a socket.
+    func guestPort(at path: String) -> VhostUserPort? {
+        for case let port as VhostUserPort in ports.values where port.path == path { return port }
+        return nil
     }
 
     private func vale(_ name: String) throws(QMPError) -> SwitchState {
@@ -119,7 +130,7 @@ extension Engine {
         guard let chardev = chardevs[id] else {
             throw QMPError(.deviceNotFound, "Chardev '\(id)' not found")
         }
-        guard !ports.values.contains(where: { $0.path == chardev.path }) else {
+        guard guestPort(at: chardev.path) == nil else {
             throw QMPError("Chardev '\(id)' is busy; remove its netdev first")
         }
         chardevs[id] = nil
@@ -129,7 +140,7 @@ extension Engine {
     private func queryChardevs() -> JSONValue {
         .array(
             chardevs.values.sorted { $0.id < $1.id }.map { chardev in
-                let port = ports.values.first { $0.path == chardev.path }
+                let port = guestPort(at: chardev.path)
                 return [
                     "label": .string(chardev.id), "filename": .string(chardev.filename),
                     "frontend-open": .bool(port?.isConnected ?? false),
@@ -143,32 +154,29 @@ extension Engine {
     private func queryPorts(_ arguments: JSONObject) throws(QMPError) -> JSONValue {
         if arguments["name"] != nil { return .array([describe(try port(arguments, "name"))]) }
         let sorted = ports.values.sorted {
-            ($0.options.port.master, $0.number) < ($1.options.port.master, $1.number)
+            ($0.master ?? "~", $0.number) < ($1.master ?? "~", $1.number)
         }
         return .array(sorted.map(describe))
     }
 
-    private func describe(_ port: VhostUserPort) -> JSONValue {
+    private func describe(_ port: Port) -> JSONValue {
         var object: JSONObject = [
-            "id": .string(port.options.id),
-            "ifname": .string("\(port.options.port)"),
-            "master": .string(port.options.port.master),
-            "type": .string(port.options.type),
-            "socket": .string(port.path),
-            "role": port.role == .server ? "server" : "client",
+            "id": .string(port.id),
+            "ifname": .string(port.ifname),
+            "type": .string(port.type),
             "operstate": .string(
                 !port.isLinkUp ? "DOWN" : port.isRunning ? "UP" : "LOWERLAYERDOWN"
             ),
             "link": .bool(port.isLinkUp),
             "connected": .bool(port.isConnected),
             "mtu": .integer(port.mtu),
-            "queues": .integer(max(port.options.queues, port.queuePairs)),
-            "ephemeral": .bool(port.options.isEphemeral),
-            "lossless": .bool(port.options.lossless != nil),
-            "features": .array(Feature.names(port.features).map { .string($0) }),
+            "queues": .integer(port.queues),
+            "ephemeral": .bool(port.isEphemeral),
+            "lossless": .bool(port.lossless != nil),
         ]
+        if let master = port.master { object["master"] = .string(master) }
         describeLossless(port, &object)
-        if let plug = port.options.plug { object["guest"] = .string(plug.guest) }
+        port.describe(&object)
         if let reason = port.reason { object["reason"] = .string(reason) }
         object["stats64"] = ["rx": statistics(port.rx, isRx: true), "tx": statistics(port.tx)]
         object["drops"] = ["rx": reasons(port.rx), "tx": reasons(port.tx)]
@@ -227,7 +235,7 @@ extension Engine {
                 guard let port = ports[entry.port] else { continue }
                 rows.append([
                     "mac": .string(MACAddress(rawValue: entry.mac).description),
-                    "ifname": .string("\(port.options.port)"),
+                    "ifname": .string(port.ifname),
                     "master": .string(state.name),
                     "state": entry.isStatic ? "static" : "reachable",
                     "age": .integer(Int(entry.age)),

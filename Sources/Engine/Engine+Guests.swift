@@ -23,8 +23,10 @@ extension Engine {
                 try plug(NetdevOptions(arguments), client: client, done: empty)
             case "netdev_del":
                 let port = try port(arguments, "id")
-                if let plug = port.options.plug, let guest = guests[plug.guest] {
-                    unplug(port, plug, guest, done: empty)
+                if let plugged = port as? VhostUserPort, let plug = plugged.options.plug,
+                    let guest = guests[plug.guest]
+                {
+                    unplug(plugged, plug, guest, done: empty)
                 } else {
                     reply(.success(try perform(request, client: client)))
                 }
@@ -67,15 +69,19 @@ extension Engine {
         }
         let guest = try guest(plug.guest)
         try addPort(options, owner: nil)
-        guard let port = try? port(["id": .string(options.id)], "id") else { return done(nil) }
+        guard let port = guestPorts.first(where: { $0.options == options }) else {
+            return done(nil)
+        }
         let number = port.number
         let nic = GuestNIC(options, plug: plug, socket: port.path)
         guest.perform(.plug(nic)) { [unowned self] error in
             // The guest may have gone in the meantime, and the port with it.
-            if error != nil, ports[number]?.options == options { removePort(number) }
+            if error != nil, guestPort(number)?.options == options { removePort(number) }
             done(error)
         }
     }
+
+    private func guestPort(_ number: UInt16) -> VhostUserPort? { ports[number] as? VhostUserPort }
 
     private func unplug(
         _ port: VhostUserPort,
@@ -87,7 +93,7 @@ extension Engine {
         let options = port.options
         let nic = GuestNIC(options, plug: plug, socket: port.path)
         guest.perform(.unplug(nic)) { [unowned self] error in
-            guard ports[number]?.options == options else { return done(nil) }
+            guard guestPort(number)?.options == options else { return done(nil) }
             // A guest that is gone has no NIC to take away.
             guard error == nil || !guest.isAlive else { return done(error) }
             removePort(number)
@@ -146,7 +152,7 @@ extension Engine {
         guard guests[name] === guest else { return }
         guests[name] = nil
         guest.close()
-        for (number, port) in ports where port.options.plug?.guest == name { removePort(number) }
+        for port in guestPorts where port.options.plug?.guest == name { removePort(port.number) }
         if guest.options.isEphemeral, guest.options.monitor.hasPrefix(configuration.runtime.guests)
         {
             _ = unsafe unlink(guest.options.monitor)
@@ -161,12 +167,12 @@ extension Engine {
         .array(
             guests.values.sorted { $0.options.name < $1.options.name }.map { guest in
                 let name = guest.options.name
-                let plugged = ports.values.filter { $0.options.plug?.guest == name }
+                let plugged = guestPorts.filter { $0.options.plug?.guest == name }
                 return [
                     "name": .string(name), "qmp": .string(guest.options.monitor),
                     "ephemeral": .bool(guest.options.isEphemeral),
                     "ports": .array(
-                        plugged.map { "\($0.options.port)" }.sorted().map { .string($0) }
+                        plugged.map(\.ifname).sorted().map { .string($0) }
                     ),
                     "busy": .bool(guest.isBusy),
                 ]

@@ -23,22 +23,21 @@ extension Engine {
         restoring restored: EngineState.Port? = nil
     ) throws(QMPError) {
         makeWay(for: options)
-        guard !ports.values.contains(where: { $0.options.id == options.id }) else {
+        guard !ports.values.contains(where: { $0.id == options.id }) else {
             throw .duplicate(options.id)
         }
-        if let other = ports.values.first(where: { $0.options.port == options.port }) {
+        if let other = ports.values.first(where: { $0.ifname == "\(options.port)" }) {
             throw QMPError(
-                "Port '\(options.port)' exists already: it is netdev '\(other.options.id)'"
+                "Port '\(options.port)' exists already: it is netdev '\(other.id)'"
             )
         }
         let (path, role) = try socket(for: options)
         // What an engine before this one noted of a port that is not restored is of no use; the name is
         // free here, so it is nobody's whose rings run.
         if restored == nil { _ = unsafe unlink(configuration.runtime.records(of: options.port)) }
-        guard
-            let number = restored?.number
-                ?? (1..<UInt16(PortTable.capacity)).first(where: { ports[$0] == nil })
-        else { throw QMPError("No port number is free") }
+        guard let number = restored?.number ?? freeNumber else {
+            throw QMPError("No port number is free")
+        }
         let vale = switches[options.port.master] ?? makeSwitch(options.port.master)
         let port = unsafe VhostUserPort(
             options: options,
@@ -65,10 +64,7 @@ extension Engine {
         }
         if let restored { port.isLinkUp = restored.isLinkUp }
         ports[number] = port
-        vale.ports.append(number)
-        switches[vale.name] = vale
-        unsafe table.set(number, port.plane)
-        publishMembers(of: vale)
+        enter(port, vale)
         save()
         reconsiderLingering()
         logger.info("port added", metadata: ["port": "\(options.port)", "socket": "\(path)"])
@@ -92,7 +88,7 @@ extension Engine {
                     "chardev \"\(vhost.chardev)\" not found; make it with chardev-add first"
                 )
             }
-            if let user = ports.values.first(where: { $0.path == chardev.path }) {
+            if let user = guestPort(at: chardev.path) {
                 throw QMPError(
                     "chardev \"\(vhost.chardev)\" is in use by netdev '\(user.options.id)'"
                 )
@@ -104,26 +100,49 @@ extension Engine {
         }
     }
 
-    /// Removes a port, and its switch if it was the last.
-    func removePort(_ number: UInt16) {
-        guard let port = ports.removeValue(forKey: number),
-            let vale = switches[port.options.port.master]
-        else { return }
-        if case .some(.some(let timer)) = orphans.removeValue(forKey: number) { loop.cancel(timer) }
-        vale.ports.removeAll { $0 == number }
-        unsafe table.set(number, nil)
+    /// A number that no port has.
+    var freeNumber: UInt16? {
+        (1..<UInt16(PortTable.capacity)).first { ports[$0] == nil }
+    }
+
+    /// Makes a port reachable for the others on its switch.
+    func enter(_ port: Port, _ vale: SwitchState) {
+        vale.ports.append(port.number)
+        switches[vale.name] = vale
+        unsafe table.set(port.number, port.plane)
         publishMembers(of: vale)
-        unsafe vale.plane.pointee.vale.table.flush(port: number)
-        port.close()
-        _ = unsafe unlink(configuration.runtime.records(of: port.options.port))
-        page.release(number)
+    }
+
+    /// Takes a port off its switch, which goes if it was the last.
+    ///
+    /// - Parameter lastly: what to do when nobody can reach the port any more, but the switch is there.
+    func exit(_ port: Port, _ vale: SwitchState, lastly: () -> Void) {
+        vale.ports.removeAll { $0 == port.number }
+        unsafe table.set(port.number, nil)
+        publishMembers(of: vale)
+        unsafe vale.plane.pointee.vale.table.flush(port: port.number)
+        lastly()
         if vale.ports.isEmpty {
             // No worker can be in the switch: its last port has just gone with a grace period.
             switches[vale.name] = nil
             removeFiles(of: vale)
         }
+    }
+
+    /// Removes a port, and its switch if it was the last.
+    func removePort(_ number: UInt16) {
+        guard let port = ports[number], let vale = switches[port.master ?? ""] else { return }
+        ports[number] = nil
+        if case .some(.some(let timer)) = orphans.removeValue(forKey: number) { loop.cancel(timer) }
+        exit(port, vale) {
+            port.close()
+            if let guest = port as? VhostUserPort {
+                _ = unsafe unlink(configuration.runtime.records(of: guest.options.port))
+            }
+            page.release(number)
+        }
         save()
-        logger.info("port removed", metadata: ["port": "\(port.options.port)"])
+        logger.info("port removed", metadata: ["port": "\(port.ifname)"])
         reconsiderLingering()
     }
 
@@ -134,7 +153,7 @@ extension Engine {
             &vale.plane.pointee.members,
             PortList.make(vale.ports.sorted())
         )
-        let lossless = vale.ports.count { ports[$0]?.options.lossless != nil }
+        let lossless = vale.ports.count { ports[$0]?.lossless != nil }
         unsafe nm_store32(&vale.plane.pointee.lossless, UInt32(lossless))
         pool.synchronize()
         PortList.free(old)

@@ -21,7 +21,8 @@ extension Engine {
     var state: EngineState {
         var state = EngineState()
         state.chardevs = chardevs.values.sorted { $0.id < $1.id }
-        state.ports = ports.values.sorted { $0.number < $1.number }.map {
+        // Programs' ports end with the engine that their memory is shared with.
+        state.ports = guestPorts.map {
             EngineState.Port(number: $0.number, options: $0.options, isLinkUp: $0.isLinkUp)
         }
         state.guests = guests.values.map(\.options).sorted { $0.name < $1.name }
@@ -30,11 +31,19 @@ extension Engine {
             let ageing = unsafe plane.pointee.vale.ageing
             state.switches.append(EngineState.Vale(name: vale.name, ageing: ageing))
             let table = unsafe plane.pointee.vale.table.contents(now: 0, ageing: 0)
-            state.stations += table.filter(\.isStatic).sorted { $0.mac < $1.mac }.map {
+            let isKept = { (number: UInt16) in self.ports[number] is VhostUserPort }
+            state.stations += table.filter { $0.isStatic && isKept($0.port) }.sorted {
+                $0.mac < $1.mac
+            }.map {
                 EngineState.Station(mac: MACAddress(rawValue: $0.mac), port: $0.port)
             }
         }
         return state
+    }
+
+    /// Ports of guests and other vhost-user front-ends, by number.
+    var guestPorts: [VhostUserPort] {
+        ports.values.compactMap { $0 as? VhostUserPort }.sorted { $0.number < $1.number }
     }
 
     /// Writes down what changed.
@@ -64,9 +73,9 @@ extension Engine {
         }
         for port in before.ports { restore(port) }
         for station in before.stations {
-            guard let port = ports[station.port],
-                let vale = switches[port.options.port.master]
-            else { continue }
+            guard let port = ports[station.port], let vale = switches[port.master ?? ""] else {
+                continue
+            }
             _ = unsafe vale.plane.pointee.vale.table.addStatic(
                 station.mac.rawValue,
                 on: port.number
@@ -101,7 +110,7 @@ extension Engine {
     }
 
     /// Gives the front-end of an orphaned port so many seconds to come; nil: it is there.
-    func expectReturn(of port: VhostUserPort, within seconds: Double?) {
+    func expectReturn(of port: Port, within seconds: Double?) {
         if case .some(.some(let timer)) = orphans[port.number] { loop.cancel(timer) }
         guard let seconds else {
             orphans[port.number] = .some(nil)
@@ -111,7 +120,7 @@ extension Engine {
             guard let port = ports[number], !port.isConnected else { return }
             logger.info(
                 "nobody came back to the port",
-                metadata: ["port": "\(port.options.port)"]
+                metadata: ["port": "\(port.ifname)"]
             )
             removePort(number)
         }
@@ -120,7 +129,7 @@ extension Engine {
     /// Removes a port that only waits for somebody to come back, if it is in the way of a new one.
     func makeWay(for options: NetdevOptions) {
         for (number, port) in ports
-        where orphans[number] != nil && !port.isConnected && port.options.port == options.port {
+        where orphans[number] != nil && !port.isConnected && port.ifname == "\(options.port)" {
             removePort(number)
         }
     }

@@ -31,7 +31,7 @@ extension Engine {
     private func describe(_ source: WorkerPool.Source) -> JSONValue? {
         guard let port = ports[unsafe source.plane.pointee.number] else { return nil }
         return [
-            "ifname": .string("\(port.options.port)"),
+            "ifname": .string(port.ifname),
             "queue": .integer(source.pair),
             "frames": .count(unsafe nm_load64(&source.plane.pointee.pairs[source.pair].frames)),
             "pinned": .bool(source.isPinned),
@@ -39,7 +39,7 @@ extension Engine {
     }
 
     /// `worker-move`.
-    func moveWorker(_ port: VhostUserPort, _ arguments: JSONObject) throws(QMPError) {
+    func moveWorker(_ port: Port, _ arguments: JSONObject) throws(QMPError) {
         let number = arguments["worker"]?.integerValue ?? 0
         guard let worker = pool.workers.first(where: { $0.index == number }) else {
             throw .expects("worker", "a worker from 0 to \(pool.workers.count - 1), not \(number)")
@@ -48,7 +48,7 @@ extension Engine {
         if let queue = arguments["queue"]?.integerValue {
             guard queue >= 0, unsafe pool.worker(of: port.plane, queue) != nil else {
                 throw QMPError(
-                    "Port '\(port.options.port)' has no running queue \(queue) to move"
+                    "Port '\(port.ifname)' has no running queue \(queue) to move"
                 )
             }
             unsafe pool.move(port.plane, queue, to: worker, isPinned: isPinned)
@@ -56,7 +56,7 @@ extension Engine {
         }
         let queues = pool.workers.flatMap(\.items).filter { unsafe $0.plane == port.plane }
         guard !queues.isEmpty else {
-            throw QMPError("Port '\(port.options.port)' has no running queue to move")
+            throw QMPError("Port '\(port.ifname)' has no running queue to move")
         }
         for source in queues {
             unsafe pool.move(port.plane, source.pair, to: worker, isPinned: isPinned)

@@ -80,7 +80,7 @@ public final class Engine {
     let table = PortTable()
     let page: CounterPage
     let logger: Logger
-    var ports: [UInt16: VhostUserPort] = [:]
+    var ports: [UInt16: Port] = [:]
     var switches: [String: SwitchState] = [:]
     var chardevs: [String: ChardevOptions] = [:]
     /// Running guests by name.
@@ -91,6 +91,9 @@ public final class Engine {
     /// What is on disk; nil while it is not to be touched.
     var savedState: EngineState?
     var server: ControlServer?
+    /// Where frames go that leave a port which is on no switch: to nobody, and are counted.
+    let nowhere = SwitchState("", ageing: 300, file: nil)
+    private(set) lazy var netmap = NetmapService(engine: self)
     private let lock: OwnedDescriptor
     private let signals: OwnedDescriptor
     private var lingerTimer: UInt64?
@@ -137,6 +140,12 @@ public final class Engine {
         } catch {
             throw StartError(kind: .cannotCreate, description: error.description)
         }
+        if let code = pool.signalError {
+            logger.warning(
+                "a hostile front-end can make a worker wait",
+                metadata: ["reason": "\(SystemError("io_setup", result: code))"]
+            )
+        }
         restore(before)
     }
 
@@ -176,6 +185,7 @@ public final class Engine {
             }
             // The lock is ours, so a control socket that is left over is a dead engine's.
             try server.listen(configuration.runtime.controlSocket)
+            try netmap.open(configuration.runtime.netmapSocket)
         } catch {
             // The workers run already, and what they use goes with this object.
             shutDown()
@@ -214,6 +224,7 @@ public final class Engine {
     func shutDown() {
         server?.close()
         server = nil
+        netmap.close()
         for guest in guests.values { guest.close() }
         let isOver = state.isEmpty
         savedState = nil
@@ -222,7 +233,7 @@ public final class Engine {
             stateFile.remove()
         }
         for (number, port) in ports {
-            port.onChange = { _ in }
+            (port as? VhostUserPort)?.onChange = { _ in }
             unsafe table.set(number, nil)
             port.close()
         }
@@ -241,7 +252,7 @@ public final class Engine {
     /// An engine that was started on demand leaves when nobody needs it.
     func reconsiderLingering() {
         guard configuration.isOnDemand else { return }
-        let isNeeded = !ports.isEmpty || server?.hasClients ?? false
+        let isNeeded = !ports.isEmpty || server?.hasClients ?? false || netmap.isInUse
         if isNeeded, let timer = lingerTimer {
             loop.cancel(timer)
             lingerTimer = nil

@@ -3,6 +3,7 @@
 // published by one store, and the old state is freed when every worker has begun a new turn.
 
 import CNetmap
+import Control
 import Netmap
 import Vale
 import VhostUser
@@ -11,14 +12,16 @@ import VhostUser
 ///
 /// Addresses are 0 and descriptors -1 where there is nothing.
 @unsafe struct QueuePair {
-    /// The guest's transmit queue: a `GuestQueue` that one worker serves.
+    /// The guest's transmit queue: a `PortQueue` that one worker serves.
     var source: UInt64 = 0
-    /// The guest's receive queue: a `GuestQueue` that whoever holds `sinkLock` may fill.
+    /// The guest's receive queue: a `PortQueue` that whoever holds `sinkLock` may fill.
     var sink: UInt64 = 0
     /// Whether frames from `source` are forwarded, or taken and discarded.
     var sourceEnabled: UInt32 = 0
     /// Whether `sink` takes frames.
     var sinkEnabled: UInt32 = 0
+    /// Whether senders wait for `sink` while it is not there: its front-end has stopped it, and may go on.
+    var awaited: UInt32 = 0
     /// Held for the length of one delivery by a worker, or as long by the control thread.
     var sinkLock: UInt32 = 0
     /// Eventfd that interrupts the guest for its transmit queue.
@@ -38,7 +41,8 @@ import VhostUser
 /// One port, as workers see it.
 @unsafe struct PortPlane {
     let number: UInt16
-    let vale: UnsafeMutablePointer<SwitchPlane>
+    /// Changed only while no queue of the port is served.
+    var vale: UnsafeMutablePointer<SwitchPlane>
     let pairs: UnsafeMutablePointer<QueuePair>
     let rx: DirectionCounters
     let tx: DirectionCounters
@@ -51,6 +55,41 @@ import VhostUser
     var linkUp: UInt32 = 1
     /// How many queue pairs have been enabled; frames spread over them.
     var pairCount: UInt32 = 1
+    /// Whether frames to all come to the first pair only, as VALE has it (netmap-spec 2.15).
+    var floodsToFirst = false
+
+    /// Makes the plane of a port that nothing passes through yet; freed by `Port.close`.
+    ///
+    /// - Parameters:
+    ///   - number: the port's.
+    ///   - vale: the switch that its frames go through.
+    ///   - count: how many queue pairs to have room for.
+    ///   - page: its counters, which outlive it (Engine keeps both).
+    ///   - lossless: how it makes its senders wait, if it does.
+    static func make(
+        _ number: UInt16,
+        vale: UnsafeMutablePointer<SwitchPlane>,
+        pairs count: Int,
+        page: UnsafeMutablePointer<nm_port_counters>,
+        lossless: LosslessOptions?
+    ) -> UnsafeMutablePointer<PortPlane> {
+        let pairs = UnsafeMutablePointer<QueuePair>.allocate(capacity: count)
+        unsafe pairs.initialize(repeating: QueuePair(), count: count)
+        let plane = UnsafeMutablePointer<PortPlane>.allocate(capacity: 1)
+        unsafe plane.initialize(
+            to: PortPlane(
+                number: number,
+                vale: vale,
+                pairs: pairs,
+                rx: DirectionCounters(unsafePage: &page.pointee.rx),
+                tx: DirectionCounters(unsafePage: &page.pointee.tx),
+                page: page,
+                isLossless: lossless != nil,
+                patience: UInt64(lossless?.timeout ?? 0) * 1_000_000
+            )
+        )
+        return unsafe plane
+    }
 }
 
 /// One switch, as workers see it.

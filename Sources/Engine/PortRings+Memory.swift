@@ -65,7 +65,7 @@ extension PortRings {
     func makeQueue(
         _ index: Int,
         _ setup: RingSetup
-    ) throws(SessionError) -> (GuestQueue, [RingArea]) {
+    ) throws(SessionError) -> (PortQueue, [RingArea]) {
         guard let memory else { throw SessionError("no memory to find ring \(index) in") }
         var areas: [RingArea] = []
         for ranges in [setup.descriptors, setup.available, setup.used] {
@@ -85,7 +85,7 @@ extension PortRings {
             )
         }
         if setup.isTranslated, translations == nil { translations = TranslationTable() }
-        let queue = unsafe GuestQueue.make(
+        let queue = unsafe PortQueue.make(
             QueueSetup(
                 size: setup.size,
                 descriptors: areas[0].host,

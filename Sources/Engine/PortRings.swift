@@ -11,7 +11,7 @@ import VhostUser
 @safe final class PortRings: RingController {
     /// A running ring: the queue that workers use, what it lies in, and what wakes them.
     @safe struct Ring {
-        let queue: GuestQueue
+        let queue: PortQueue
         let areas: [RingArea]
         let kick: OwnedDescriptor?
         /// Whether it was found broken and taken from the workers.
@@ -79,6 +79,10 @@ import VhostUser
         for index in enabled { setEnabled(index, false) }
         enabled = []
         for index in calls.keys { storeCall(index, nil) }
+        for pair in 0..<Session.maximumQueuePairs {
+            unsafe setAwaited(plane.pointee.pairs + pair, false)
+        }
+        pool.recall()
         pool.synchronize()
         for relay in relays.values { loop.unwatch(relay.file, relay.token) }
         channel?.close()
@@ -99,7 +103,7 @@ import VhostUser
             guard nm_is_eventfd(kick.number) == 1 else {
                 throw SessionError("the kick descriptor of ring \(index) is not an eventfd")
             }
-            // Where kicks are messages, it is written to.
+            // Where kicks are messages, it is signalled; as for calls.
             _ = nm_set_nonblocking(kick.number)
         }
         let kick = setup.kick ?? (setup.isInBand ? OwnedDescriptor(nm_eventfd()) : nil)
@@ -111,12 +115,16 @@ import VhostUser
         let pair = unsafe plane.pointee.pairs + index / 2
         if index % 2 == 1 {
             unsafe nm_store64_release(&pair.pointee.source, address)
-            unsafe pool.serve(plane, index / 2, kick: kick)
+            unsafe pool.serve(plane, index / 2, kicks: kick.map { [$0] } ?? [])
         } else {
-            unsafe pair.pointee.stall = Stall()
+            unsafe setAwaited(pair, false)
             if setup.isTranslated { awaitFirstBuffers(index, kick) }
             unsafe nm_store64_release(&pair.pointee.sink, address)
-            if isLossless { pool.watch(kick) }
+            if isLossless {
+                pool.watch(kick)
+                // Those who wait since it was stopped.
+                pool.recall()
+            }
         }
         logger.debug(
             "ring \(index) started",
@@ -127,6 +135,11 @@ import VhostUser
     }
 
     func stop(ring index: Int) -> UInt32 {
+        // What was enabled to the end is paused, for all we know: a guest that is stopped, or whose memory
+        // changes, goes on where it was. So does QEMU itself: frames to a stopped guest queue up.
+        if isLossless, index % 2 == 0, enabled.contains(index), rings[index]?.isBroken == false {
+            unsafe setAwaited(plane.pointee.pairs + index / 2, true)
+        }
         unpublish(index)
         guard let ring = rings.removeValue(forKey: index) else { return 0 }
         // SAFETY: unreachable since `unpublish`, which waited for the workers.
@@ -136,6 +149,14 @@ import VhostUser
         return base
     }
 
+    /// Says whether senders wait for a receive queue that is not there, from now on for a whole timeout.
+    private func setAwaited(_ pair: UnsafeMutablePointer<QueuePair>, _ isAwaited: Bool) {
+        while unsafe nm_try_lock(&pair.pointee.sinkLock) == 0 { nm_pause() }
+        unsafe pair.pointee.stall = Stall()
+        unsafe nm_store32(&pair.pointee.awaited, isAwaited ? 1 : 0)
+        unsafe nm_unlock(&pair.pointee.sinkLock)
+    }
+
     /// Takes a ring away from the workers and waits until none uses it.
     func unpublish(_ index: Int) {
         guard let ring = rings[index] else { return }
@@ -143,7 +164,7 @@ import VhostUser
         let pair = unsafe plane.pointee.pairs + index / 2
         if index % 2 == 1 {
             unsafe nm_store64_release(&pair.pointee.source, 0)
-            unsafe pool.release(plane, index / 2, kick: ring.kick)
+            unsafe pool.release(plane, index / 2)
         } else {
             unsafe nm_store64_release(&pair.pointee.sink, 0)
             if isLossless { pool.unwatch(ring.kick) }
@@ -165,6 +186,8 @@ import VhostUser
             unsafe nm_store32(&pair.pointee.sourceEnabled, word)
         } else {
             unsafe nm_store32(&pair.pointee.sinkEnabled, word)
+            // Who switches it off does not want to be waited for.
+            if !isEnabled { unsafe nm_store32(&pair.pointee.awaited, 0) }
             // Pairs are enabled from the first on, so the highest says how many there are.
             let pairs = enabled.filter { $0 % 2 == 0 }.map { $0 / 2 + 1 }.max() ?? 1
             unsafe nm_store32(&plane.pointee.pairCount, UInt32(pairs))
@@ -176,7 +199,7 @@ import VhostUser
 
     func setCall(ring index: Int, _ call: OwnedDescriptor?) throws(SessionError) {
         if let call {
-            // Written to by workers, so it must never block and never be anything else.
+            // The flag is for kernels without AIO (`nm_signal`); its owner can take it away again.
             guard nm_is_eventfd(call.number) == 1 else {
                 throw SessionError("the call descriptor of ring \(index) is not an eventfd")
             }
@@ -188,7 +211,7 @@ import VhostUser
         calls[index] = call
         if old != nil { pool.synchronize() }
         // An interrupt may have gone to the old descriptor, or nowhere: better one too many.
-        if let call, rings[index] != nil { _ = nm_eventfd_ring(call.number) }
+        if let call, rings[index] != nil { pool.signal(call) }
     }
 
     private func storeCall(_ index: Int, _ call: OwnedDescriptor?) {
@@ -253,7 +276,7 @@ import VhostUser
     func setError(ring index: Int, _ error: OwnedDescriptor?) {
         if let error {
             guard nm_is_eventfd(error.number) == 1 else { return }
-            // One whose counter is full must not hold up the control thread.
+            // As for calls.
             _ = nm_set_nonblocking(error.number)
         }
         errors[index] = error
@@ -262,14 +285,14 @@ import VhostUser
     /// Tells the front-end that a ring was stopped.
     func signalError(_ index: Int) {
         if let error = errors[index] {
-            _ = nm_eventfd_ring(error.number)
+            pool.signal(error)
         } else if relays[index] != nil {
             ask(.error(ring: index))
         }
     }
 
     func kick(ring index: Int) {
-        if let kick = rings[index]?.kick { _ = nm_eventfd_ring(kick.number) }
+        if let kick = rings[index]?.kick { pool.signal(kick) }
     }
 
     func setBackendChannel(_ file: OwnedDescriptor) throws(SessionError) {

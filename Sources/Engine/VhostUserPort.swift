@@ -9,8 +9,8 @@ import VhostUser
 
 /// A port of a switch, for a guest or anything else that speaks vhost-user.
 ///
-/// Control thread only. The plane that workers see belongs to it and is freed by `close`.
-@safe final class VhostUserPort {
+/// Control thread only.
+@safe final class VhostUserPort: Port {
     /// Where the front-end is found.
     enum Role: Equatable {
         /// The engine listens.
@@ -22,10 +22,6 @@ import VhostUser
     let options: NetdevOptions
     let path: String
     let role: Role
-    let plane: UnsafeMutablePointer<PortPlane>
-    let number: UInt16
-    /// The control connection whose end is also this port's, if any.
-    let owner: UInt64?
     /// Told when a front-end comes or goes, and when a ring of it was stopped.
     var onChange: (Change) -> Void = { _ in }
 
@@ -37,8 +33,6 @@ import VhostUser
     }
 
     private let loop: EventLoop
-    private let pool: WorkerPool
-    let logger: Logger
     private var listener: (file: OwnedDescriptor, token: UInt64)?
     private var retryTimer: UInt64?
     private var missTimer: UInt64?
@@ -47,8 +41,6 @@ import VhostUser
     private var connection: (link: Connection, token: UInt64)?
     private var session = Session()
     private let rings: PortRings
-    /// Why the port does not work, for people.
-    private(set) var reason: String?
     private static let pairs = Session.maximumQueuePairs
 
     init(
@@ -67,28 +59,13 @@ import VhostUser
         self.options = options
         self.path = path
         self.role = role
-        self.number = number
-        self.owner = owner
         self.loop = loop
-        self.pool = pool
-        var logger = logger
-        logger[metadataKey: "port"] = "\(options.port)"
-        self.logger = logger
-        let pairs = UnsafeMutablePointer<QueuePair>.allocate(capacity: VhostUserPort.pairs)
-        unsafe pairs.initialize(repeating: QueuePair(), count: VhostUserPort.pairs)
-        unsafe plane = .allocate(capacity: 1)
-        // SAFETY: the counters' page outlives the port (Engine keeps both).
-        unsafe plane.initialize(
-            to: PortPlane(
-                number: number,
-                vale: vale,
-                pairs: pairs,
-                rx: DirectionCounters(unsafePage: &page.pointee.rx),
-                tx: DirectionCounters(unsafePage: &page.pointee.tx),
-                page: page,
-                isLossless: options.lossless != nil,
-                patience: UInt64(options.lossless?.timeout ?? 0) * 1_000_000
-            )
+        let plane = unsafe PortPlane.make(
+            number,
+            vale: vale,
+            pairs: VhostUserPort.pairs,
+            page: page,
+            lossless: options.lossless
         )
         rings = unsafe PortRings(
             plane: plane,
@@ -96,6 +73,16 @@ import VhostUser
             loop: loop,
             isLossless: options.lossless != nil,
             recordPath: recordPath,
+            logger: Port.logger(logger, for: "\(options.port)")
+        )
+        unsafe super.init(
+            ifname: "\(options.port)",
+            master: options.port.master,
+            id: options.id,
+            owner: owner,
+            lossless: options.lossless,
+            plane: plane,
+            pool: pool,
             logger: logger
         )
         rings.onStart = { [unowned self] in reason = nil }
@@ -103,34 +90,31 @@ import VhostUser
     }
 
     /// Whether a front-end is connected.
-    var isConnected: Bool { connection != nil }
+    override var isConnected: Bool { connection != nil }
     /// Whether the guest's driver runs at least one pair of rings.
-    var isRunning: Bool { rings.isRunning }
+    override var isRunning: Bool { rings.isRunning }
     /// Features that the front-end acknowledged.
     var features: UInt64 { session.features }
     /// Queue pairs that run.
     var queuePairs: Int { rings.queuePairs }
     /// The guest's MTU.
-    var mtu: Int { rings.mtu }
+    override var mtu: Int { rings.mtu }
     /// Called when the front-end announces its guest's address.
     var onAnnounce: (UInt64) -> Void {
         get { rings.onAnnounce }
         set { rings.onAnnounce = newValue }
     }
     /// What `set_link` said.
-    var isLinkUp: Bool {
-        get { unsafe nm_load32(&plane.pointee.linkUp) != 0 }
+    override var isLinkUp: Bool {
+        get { super.isLinkUp }
         set {
-            unsafe nm_store32(&plane.pointee.linkUp, newValue ? 1 : 0)
-            // Workers do not ask a port for kicks while its link is down, nor look at one that waits.
-            pool.recall()
+            super.isLinkUp = newValue
             if session.has(ProtocolFeature.configuration) { rings.ask(.configurationChange) }
         }
     }
-    /// Frames from the port.
-    var rx: DirectionCounters { unsafe plane.pointee.rx }
-    /// Frames to the port.
-    var tx: DirectionCounters { unsafe plane.pointee.tx }
+    override var type: String { options.type }
+    override var isEphemeral: Bool { options.isEphemeral }
+    override var queues: Int { max(options.queues, queuePairs) }
 
     private var waiting: String { "waiting for a front-end on \(path)" }
 
@@ -152,8 +136,7 @@ import VhostUser
         }
     }
 
-    /// Ends everything, and waits until no worker can use the port; its number may be given away then.
-    func close() {
+    override func close() {
         disconnect("the port was removed")
         if let listener {
             loop.unwatch(listener.file, listener.token)
@@ -161,9 +144,7 @@ import VhostUser
         }
         listener = nil
         for timer in [retryTimer, missTimer] { if let timer { loop.cancel(timer) } }
-        pool.synchronize()
-        unsafe plane.pointee.pairs.deallocate()
-        unsafe plane.deallocate()
+        super.close()
     }
 
     private func accept() {
@@ -284,7 +265,7 @@ import VhostUser
 
     /// Looks at what workers have found: broken rings, memory that is gone, addresses without
     /// translation.
-    func attend() {
+    override func attend() {
         if rings.isTruncated {
             disconnect(
                 "the front-end cut its memory file short while it was in use",
@@ -311,5 +292,12 @@ import VhostUser
             onChange(.faulted(text))
             rings.unpublish(index)
         }
+    }
+
+    override func describe(_ object: inout JSONObject) {
+        object["socket"] = .string(path)
+        object["role"] = role == .server ? "server" : "client"
+        object["features"] = .array(Feature.names(features).map { .string($0) })
+        if let plug = options.plug { object["guest"] = .string(plug.guest) }
     }
 }

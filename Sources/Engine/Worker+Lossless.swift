@@ -14,20 +14,28 @@ extension WorkerState {
     /// Whether a source that waits has any reason to try again.
     func mayGoOn(
         _ pair: UnsafeMutablePointer<QueuePair>,
-        _ source: GuestQueue
+        _ source: PortQueue
     ) -> Bool {
         if unsafe pair.pointee.hold.generation != nm_load64(&shared.pointee.seen) { return true }
         if unsafe pair.pointee.hold.position != source.place { return true }
-        guard let other = unsafe receiver(of: pair),
-            let sink = unsafe sink(of: other)
-        else { return true }
+        guard let other = unsafe receiver(of: pair) else { return true }
+        let deadline = unsafe pair.pointee.hold.deadline
+        let isLate = deadline != .max && nm_monotonic_ns() >= deadline
+        // Its return is another generation.
+        if unsafe isAway(other) { return isLate }
+        guard let sink = unsafe sink(of: other) else { return true }
         // Whoever has the lock changes what the answer would be.
         guard unsafe nm_try_lock(&other.pointee.sinkLock) != 0 else { return false }
         let hasNews = unsafe sink.hasNews(since: pair.pointee.hold.shortage)
         unsafe nm_unlock(&other.pointee.sinkLock)
-        if hasNews { return true }
-        let deadline = unsafe pair.pointee.hold.deadline
-        return deadline != .max && nm_monotonic_ns() >= deadline
+        return hasNews || isLate
+    }
+
+    /// Whether a receive queue is not there, but may come back.
+    private func isAway(_ pair: UnsafeMutablePointer<QueuePair>) -> Bool {
+        guard unsafe nm_load32(&pair.pointee.awaited) != 0 else { return false }
+        return unsafe nm_load64_acquire(&pair.pointee.sink) == 0
+            || nm_load32(&pair.pointee.sinkEnabled) == 0
     }
 
     /// Asks the receiver that a source waits for to kick when it adds buffers.
@@ -35,14 +43,14 @@ extension WorkerState {
     /// - Returns: whether there is a reason to try again at once.
     func armReceiver(
         _ pair: UnsafeMutablePointer<QueuePair>,
-        _ source: GuestQueue
+        _ source: PortQueue
     ) -> Bool {
         let hold = unsafe pair.pointee.hold
         if unsafe hold.generation != nm_load64_acquire(generation) { return true }
         if unsafe hold.position != source.place { return true }
-        guard let other = unsafe receiver(of: pair),
-            let sink = unsafe sink(of: other)
-        else { return true }
+        guard let other = unsafe receiver(of: pair) else { return true }
+        if unsafe isAway(other) { return false }
+        guard let sink = unsafe sink(of: other) else { return true }
         while unsafe nm_try_lock(&other.pointee.sinkLock) == 0 { nm_pause() }
         let mustTry = unsafe sink.armForRoom(since: hold.shortage)
         if !mustTry {
@@ -66,8 +74,8 @@ extension WorkerState {
 
     private func sink(
         of pair: UnsafeMutablePointer<QueuePair>
-    ) -> GuestQueue? {
-        let sink = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.sink))
+    ) -> PortQueue? {
+        let sink = unsafe PortQueue(word: nm_load64_acquire(&pair.pointee.sink))
         return unsafe sink.exists ? unsafe sink : nil
     }
 
@@ -77,7 +85,7 @@ extension WorkerState {
     mutating func serveHolding(
         _ plane: UnsafeMutablePointer<PortPlane>,
         _ pairIndex: Int,
-        _ source: GuestQueue
+        _ source: PortQueue
     ) -> Bool {
         let pair = unsafe plane.pointee.pairs + pairIndex
         let rx = unsafe plane.pointee.rx
@@ -141,7 +149,7 @@ extension WorkerState {
     private mutating func distribute(
         _ plane: UnsafeMutablePointer<PortPlane>,
         _ pairIndex: Int,
-        _ source: GuestQueue
+        _ source: PortQueue
     ) -> Int {
         let pair = unsafe plane.pointee.pairs + pairIndex
         let number = unsafe plane.pointee.number
@@ -244,8 +252,17 @@ extension WorkerState {
         }
         let pairs = unsafe max(1, Int(nm_load32(&plane.pointee.pairCount)))
         let pair = unsafe plane.pointee.pairs + sourcePair % pairs
-        guard unsafe plane.pointee.isLossless,
-            unsafe nm_load32(&plane.pointee.linkUp) != 0,
+        let isLossless = unsafe plane.pointee.isLossless && nm_load32(&plane.pointee.linkUp) != 0
+        if isLossless, unsafe isAway(pair) {
+            while unsafe nm_try_lock(&pair.pointee.sinkLock) == 0 { nm_pause() }
+            let waits =
+                unsafe pair.pointee.stall.isOver == 0
+                && hold(source, for: port, UInt16(sourcePair % pairs), Shortage(), segments, plane)
+            if !waits { unsafe giveUp(pair, Shortage()) }
+            unsafe nm_unlock(&pair.pointee.sinkLock)
+            if waits { return 0 }
+        }
+        guard isLossless,
             unsafe nm_load32(&pair.pointee.sinkEnabled) != 0,
             let sink = unsafe sink(of: pair)
         else {
@@ -282,27 +299,15 @@ extension WorkerState {
             done += n
             if done == count { break }
             let shortage = unsafe sink.shortage
-            let patience = unsafe plane.pointee.patience
-            let since = unsafe stallBegan(pair, shortage)
-            let now = nm_monotonic_ns()
-            if patience == 0 || now &- since < patience {
-                unsafe source.pointee.hold.port = port
-                unsafe source.pointee.hold.pair = UInt16(sourcePair % pairs)
-                unsafe source.pointee.hold.segments = segments
-                unsafe source.pointee.hold.shortage = shortage
-                unsafe source.pointee.hold.generation = nm_load64(&shared.pointee.seen)
-                unsafe source.pointee.hold.deadline = patience == 0 ? .max : since &+ patience
+            if unsafe hold(source, for: port, UInt16(sourcePair % pairs), shortage, segments, plane)
+            {
                 break
             }
-            unsafe pair.pointee.stall.since = 0
             segments = 0
             if shortage.isEmpty {
-                // Nothing taken for so long: from now on it loses frames like any other port.
-                unsafe pair.pointee.stall.shortage = shortage
-                unsafe nm_store32(&pair.pointee.stall.isOver, 1)
-                unsafe nm_store32(&pair.pointee.stall.unsaid, 1)
-                _ = unsafe nm_eventfd_ring(attention)
+                unsafe giveUp(pair, shortage)
             } else {
+                unsafe pair.pointee.stall.since = 0
                 // It has room, and this frame never fits.
                 tx.drop(.ringFull)
                 done += 1
@@ -312,15 +317,47 @@ extension WorkerState {
         let interrupt = unsafe sink.needsInterrupt()
         let report = unsafe sink.needsAttention
         unsafe nm_unlock(&pair.pointee.sinkLock)
-        if interrupt { unsafe ring(&pair.pointee.sinkCall, plane) }
+        if interrupt { unsafe self.interrupt(sink, &pair.pointee.sinkCall, plane) }
         if report { unsafe self.report(pair) }
         return done
+    }
+
+    /// Has a source wait for a receive queue whose lock is held, unless that has taken nothing for too long.
+    private func hold(
+        _ source: UnsafeMutablePointer<QueuePair>,
+        for port: UInt16,
+        _ index: UInt16,
+        _ shortage: Shortage,
+        _ segments: Int,
+        _ plane: UnsafeMutablePointer<PortPlane>
+    ) -> Bool {
+        let patience = unsafe plane.pointee.patience
+        let since = unsafe stallBegan(plane.pointee.pairs + Int(index), shortage)
+        guard patience == 0 || nm_monotonic_ns() &- since < patience else { return false }
+        unsafe source.pointee.hold.port = port
+        unsafe source.pointee.hold.pair = index
+        unsafe source.pointee.hold.segments = segments
+        unsafe source.pointee.hold.shortage = shortage
+        unsafe source.pointee.hold.generation = nm_load64(&shared.pointee.seen)
+        unsafe source.pointee.hold.deadline = patience == 0 ? .max : since &+ patience
+        return true
+    }
+
+    /// Ends the right of a queue to keep others waiting: nothing was taken for so long that from now on it
+    /// loses frames like any other.
+    private func giveUp(_ pair: UnsafeMutablePointer<QueuePair>, _ shortage: Shortage) {
+        guard unsafe pair.pointee.stall.isOver == 0 else { return }
+        unsafe pair.pointee.stall.since = 0
+        unsafe pair.pointee.stall.shortage = shortage
+        unsafe nm_store32(&pair.pointee.stall.isOver, 1)
+        unsafe nm_store32(&pair.pointee.stall.unsaid, 1)
+        _ = unsafe nm_eventfd_ring(attention)
     }
 
     /// Gives a receiver that takes frames again its rights, and ends its kicks if it gave one.
     private func noteGrowth(
         _ pair: UnsafeMutablePointer<QueuePair>,
-        _ sink: GuestQueue
+        _ sink: PortQueue
     ) {
         if unsafe pair.pointee.stall.isOver != 0,
             unsafe sink.hasGrown(since: pair.pointee.stall.shortage)

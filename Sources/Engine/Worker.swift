@@ -42,6 +42,8 @@ import VhostUser
     /// Rung when a queue broke, so that the control plane looks.
     let attention: Int32
     let spinNanoseconds: UInt64
+    /// What rings the descriptors that front-ends gave.
+    let signaller: nm_signaller
 
     /// Where the control plane counts grace periods.
     let generation: UnsafeMutablePointer<UInt64>
@@ -54,6 +56,7 @@ import VhostUser
         wake: Int32,
         attention: Int32,
         spinNanoseconds: UInt64,
+        signaller: nm_signaller,
         generation: UnsafeMutablePointer<UInt64>,
         shared: UnsafeMutablePointer<WorkerWords>
     ) {
@@ -63,6 +66,7 @@ import VhostUser
         unsafe self.wake = wake
         unsafe self.attention = attention
         unsafe self.spinNanoseconds = spinNanoseconds
+        unsafe self.signaller = signaller
         unsafe self.generation = unsafe generation
         unsafe self.shared = unsafe shared
     }
@@ -159,8 +163,9 @@ extension WorkerState {
         let pair = unsafe plane.pointee.pairs + item.pair
         // What a guest queues while its link is down stays queued (Engine+Commands, set_link).
         guard unsafe nm_load32(&plane.pointee.linkUp) != 0 else { return false }
-        let source = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.source))
+        let source = unsafe PortQueue(word: nm_load64_acquire(&pair.pointee.source))
         guard unsafe source.exists else { return false }
+        if let chore = unsafe source.chore { return unsafe chore.pointee.run(plane, &batch) }
         if unsafe pair.pointee.hold.isActive {
             guard unsafe mayGoOn(pair, source) else { return false }
             unsafe pair.pointee.hold.port = 0
@@ -180,7 +185,7 @@ extension WorkerState {
         }
         if unsafe source.needsAttention { unsafe report(pair) }
         guard unsafe source.needsInterrupt() else { return isBusy }
-        unsafe ring(&pair.pointee.sourceCall, plane)
+        unsafe interrupt(source, &pair.pointee.sourceCall, plane)
         return true
     }
 
@@ -215,7 +220,7 @@ extension WorkerState {
             let port = unsafe members[1 + k]
             if port == number { continue }
             let target = unsafe plan.target(forPort: port)
-            if target.count > 0 { _ = unsafe deliver(target, pair) }
+            if target.count > 0 { _ = unsafe deliver(target, pair, isFlood: true) }
         }
     }
 
@@ -230,7 +235,11 @@ extension WorkerState {
     /// Hands frames to one port.
     ///
     /// - Returns: false if there is no such port any more.
-    mutating func deliver(_ target: ForwardingPlan.Target, _ sourcePair: Int) -> Bool {
+    mutating func deliver(
+        _ target: ForwardingPlan.Target,
+        _ sourcePair: Int,
+        isFlood: Bool = false
+    ) -> Bool {
         let address = unsafe nm_load64_acquire(planes + Int(target.port))
         guard let plane = unsafe UnsafeMutablePointer<PortPlane>(bitPattern: UInt(address)) else {
             return false
@@ -242,8 +251,9 @@ extension WorkerState {
         }
         // As in VALE, a flow keeps its queue: the source's, modulo the destination's.
         let pairs = unsafe max(1, Int(nm_load32(&plane.pointee.pairCount)))
-        let pair = unsafe plane.pointee.pairs + sourcePair % pairs
-        let sink = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.sink))
+        let isFirst = unsafe isFlood && plane.pointee.floodsToFirst
+        let pair = unsafe plane.pointee.pairs + (isFirst ? 0 : sourcePair % pairs)
+        let sink = unsafe PortQueue(word: nm_load64_acquire(&pair.pointee.sink))
         guard unsafe sink.exists,
             unsafe nm_load32(&pair.pointee.sinkEnabled) != 0
         else {
@@ -262,9 +272,23 @@ extension WorkerState {
         let interrupt = unsafe sink.needsInterrupt()
         let report = unsafe sink.needsAttention
         unsafe nm_unlock(&pair.pointee.sinkLock)
-        if interrupt { unsafe ring(&pair.pointee.sinkCall, plane) }
+        if interrupt { unsafe self.interrupt(sink, &pair.pointee.sinkCall, plane) }
         if report { unsafe self.report(pair) }
         return true
+    }
+
+    /// Tells a queue's owner that there is news.
+    func interrupt(
+        _ queue: PortQueue,
+        _ call: UnsafeMutablePointer<UInt32>,
+        _ plane: UnsafeMutablePointer<PortPlane>
+    ) {
+        if let kring = unsafe queue.kring {
+            unsafe kring.pointee.ringListeners()
+            unsafe nm_count_shared(&plane.pointee.page.pointee.notifies, 1)
+        } else {
+            unsafe ring(call, plane)
+        }
     }
 
     func ring(
@@ -273,7 +297,7 @@ extension WorkerState {
     ) {
         let descriptor = Int32(bitPattern: unsafe nm_load32(call))
         guard descriptor >= 0 else { return }
-        _ = nm_eventfd_ring(descriptor)
+        _ = unsafe nm_signal(signaller, descriptor)
         unsafe nm_count_shared(&plane.pointee.page.pointee.notifies, 1)
     }
 
@@ -295,7 +319,7 @@ extension WorkerState {
                 let pair = unsafe item.plane.pointee.pairs + item.pair
                 // A source that is not served wakes nobody; set_link does when it is again.
                 guard unsafe nm_load32(&item.plane.pointee.linkUp) != 0 else { continue }
-                let source = unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.source))
+                let source = unsafe PortQueue(word: nm_load64_acquire(&pair.pointee.source))
                 guard unsafe source.exists else { continue }
                 // A source that waits has frames; what can wake it is its receiver.
                 if unsafe pair.pointee.hold.isActive {
@@ -315,7 +339,7 @@ extension WorkerState {
         for index in unsafe 0..<work.pointee.count {
             let item = unsafe work.pointee.items[index]
             let pair = unsafe item.plane.pointee.pairs + item.pair
-            unsafe GuestQueue(word: nm_load64_acquire(&pair.pointee.source)).disarm()
+            unsafe PortQueue(word: nm_load64_acquire(&pair.pointee.source)).disarm()
         }
     }
 

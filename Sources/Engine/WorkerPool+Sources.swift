@@ -10,25 +10,33 @@ extension WorkerPool {
         workers.first { worker in worker.items.contains { unsafe $0.is(plane, pair) } }
     }
 
-    /// Gives a source to the worker with the fewest, and has it woken by `kick`.
+    /// Gives a source to the worker with the fewest, and has it woken by any of `kicks`.
     func serve(
         _ plane: UnsafeMutablePointer<PortPlane>,
         _ pair: Int,
-        kick: OwnedDescriptor?
+        kicks: [OwnedDescriptor]
     ) {
         guard let worker = workers.min(by: { $0.sourceCount < $1.sourceCount }) else { return }
-        take(unsafe Source(plane: plane, pair: pair, kick: kick), worker)
+        take(unsafe Source(plane: plane, pair: pair, kicks: kicks), worker)
     }
 
     /// Takes a source back; follow it with `synchronize` before freeing anything.
-    func release(
-        _ plane: UnsafeMutablePointer<PortPlane>,
-        _ pair: Int,
-        kick: OwnedDescriptor?
-    ) {
+    func release(_ plane: UnsafeMutablePointer<PortPlane>, _ pair: Int) {
         guard let worker = unsafe worker(of: plane, pair) else { return }
         _ = unsafe drop(plane, pair, worker)
         even()
+    }
+
+    /// Has a source's worker woken by others than before.
+    func setKicks(
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ pair: Int,
+        _ kicks: [OwnedDescriptor]
+    ) {
+        guard let worker = unsafe worker(of: plane, pair) else { return }
+        worker.setKicks(kicks) { unsafe $0.is(plane, pair) }
+        // It may sleep without having armed what is watched only now.
+        _ = nm_eventfd_ring(worker.wake.number)
     }
 
     /// Moves a source to another worker while frames pass.
@@ -65,10 +73,7 @@ extension WorkerPool {
     }
 
     private func take(_ source: Source, _ worker: Worker) {
-        if let kick = source.kick {
-            let events = UInt32(NM_EPOLL_IN) | UInt32(bitPattern: Int32(NM_EPOLL_EDGE))
-            _ = nm_epoll_add(worker.epoll.number, kick.number, events, 1)
-        }
+        for kick in source.kicks { worker.watch(kick) }
         assign(worker.items + [source], to: worker)
         _ = nm_eventfd_ring(worker.wake.number)
     }
@@ -82,7 +87,7 @@ extension WorkerPool {
         guard let source = worker.items.first(where: { unsafe $0.is(plane, pair) }) else {
             return nil
         }
-        if let kick = source.kick { _ = nm_epoll_remove(worker.epoll.number, kick.number) }
+        for kick in source.kicks { worker.unwatch(kick) }
         assign(worker.items.filter { unsafe !$0.is(plane, pair) }, to: worker)
         return source
     }
@@ -92,14 +97,13 @@ extension WorkerPool {
     /// Has a receive queue's kick wake every worker, any of which may have to wait for its buffers.
     func watch(_ kick: OwnedDescriptor?) {
         guard let kick else { return }
-        let events = UInt32(NM_EPOLL_IN) | UInt32(bitPattern: Int32(NM_EPOLL_EDGE))
-        for worker in workers { _ = nm_epoll_add(worker.epoll.number, kick.number, events, 1) }
+        for worker in workers { worker.watch(kick) }
     }
 
     /// Ends `watch`.
     func unwatch(_ kick: OwnedDescriptor?) {
         guard let kick else { return }
-        for worker in workers { _ = nm_epoll_remove(worker.epoll.number, kick.number) }
+        for worker in workers { worker.unwatch(kick) }
     }
 
     /// Has every worker try again what it waits for: ports, links or rings have changed.

@@ -16,7 +16,12 @@ import Netmap
         let shared: UnsafeMutablePointer<WorkerWords>
         let epoll: OwnedDescriptor
         let wake: OwnedDescriptor
+        let signaller: nm_signaller
+        /// Why `signaller` may have to wait for a front-end, or 0 if it never does.
+        let signalError: Int32
         fileprivate(set) var items: [Source] = []
+        /// How often each descriptor is waited for: a netmap descriptor's socket is that of all its rings.
+        private var watches: [Int32: Int] = [:]
         fileprivate var thread: pthread_t = 0
         /// How many sources the worker serves.
         var sourceCount: Int { items.count }
@@ -38,6 +43,9 @@ import Netmap
                 nm_epoll_add(epoll.number, wake.number, UInt32(NM_EPOLL_IN), 0),
                 "epoll_ctl"
             )
+            var signaller = nm_signaller()
+            signalError = unsafe nm_signaller_open(&signaller)
+            self.signaller = signaller
             unsafe shared = .allocate(capacity: 1)
             unsafe shared.initialize(to: WorkerWords())
             unsafe state = .allocate(capacity: 1)
@@ -49,6 +57,7 @@ import Netmap
                     wake: wake.number,
                     attention: attention,
                     spinNanoseconds: spinNanoseconds,
+                    signaller: signaller,
                     generation: generation,
                     shared: shared
                 )
@@ -59,6 +68,31 @@ import Netmap
             unsafe state.deinitialize(count: 1)
             unsafe state.deallocate()
             unsafe shared.deallocate()
+            nm_signaller_close(signaller)
+        }
+
+        /// Replaces what wakes the worker for one of its sources.
+        func setKicks(_ kicks: [OwnedDescriptor], of isMeant: (Source) -> Bool) {
+            guard let index = items.firstIndex(where: isMeant) else { return }
+            for kick in kicks { watch(kick) }
+            for kick in items[index].kicks { unwatch(kick) }
+            items[index].kicks = kicks
+        }
+
+        /// Has a descriptor wake the worker.
+        func watch(_ kick: OwnedDescriptor) {
+            let count = watches[kick.number, default: 0]
+            watches[kick.number] = count + 1
+            guard count == 0 else { return }
+            let events = UInt32(NM_EPOLL_IN) | UInt32(bitPattern: Int32(NM_EPOLL_EDGE))
+            _ = nm_epoll_add(epoll.number, kick.number, events, 1)
+        }
+
+        /// Ends `watch`.
+        func unwatch(_ kick: OwnedDescriptor) {
+            let count = watches[kick.number, default: 0]
+            watches[kick.number] = count > 1 ? count - 1 : nil
+            if count == 1 { _ = nm_epoll_remove(epoll.number, kick.number) }
         }
     }
 
@@ -66,7 +100,8 @@ import Netmap
     @safe struct Source {
         let plane: UnsafeMutablePointer<PortPlane>
         let pair: Int
-        let kick: OwnedDescriptor?
+        /// What wakes the worker: a guest's eventfd, or the descriptors of those who have the ring bound.
+        var kicks: [OwnedDescriptor]
         /// Whether an operator chose the worker, so that nobody else moves it.
         var isPinned = false
 
@@ -212,6 +247,14 @@ import Netmap
             guard let base = buffer.baseAddress else { return }
             unsafe hand.state.pointee.inject(base, length: count, from: plane)
         }
+    }
+
+    /// Rings a descriptor that a front-end gave, from the control thread.
+    func signal(_ file: OwnedDescriptor) { _ = nm_signal(hand.signaller, file.number) }
+
+    /// Why a front-end can make the thread wait that interrupts its guest; nil where it cannot.
+    var signalError: Int32? {
+        ([hand] + workers).lazy.map(\.signalError).first { $0 != 0 }
     }
 
     /// Waits until every worker has begun a turn after this call, or sleeps: nobody then holds an

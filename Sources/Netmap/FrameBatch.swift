@@ -39,8 +39,13 @@ import CNetmap
     }
     /// Whether the frame asks its receiver for a checksum or segmentation (see `FrameBatch.headers`).
     @inlinable public var offload: Bool {
-        @_noLocks get { unsafe rest &>> 48 != 0 }
-        @_noLocks set { unsafe rest = rest & 0xffff_ffff_ffff | (newValue ? 1 &<< 48 : 0) }
+        @_noLocks get { unsafe rest & (1 &<< 48) != 0 }
+        @_noLocks set { unsafe rest = rest & ~(1 &<< 48) | (newValue ? 1 &<< 48 : 0) }
+    }
+    /// Whether the switch is not to learn the frame's source (NS_NO_LEARN).
+    @inlinable public var isUnlearned: Bool {
+        @_noLocks get { unsafe rest & (1 &<< 49) != 0 }
+        @_noLocks set { unsafe rest = rest & ~(1 &<< 49) | (newValue ? 1 &<< 49 : 0) }
     }
     /// Whether the frame is one segment and complete.
     @inlinable public var isPlain: Bool { @_noLocks get { unsafe rest == 0 } }

@@ -99,7 +99,7 @@ import Glibc
 
     private func kring(_ ring: Int, transmit: Bool) -> Kring {
         unsafe Kring(
-            unsafeBase: ringBase(ring),
+            unsafeRing: ringBase(ring),
             slots: layout.slots,
             buffers: base + buffersOffset,
             bufferSize: layout.bufferSize,

@@ -68,10 +68,7 @@ static void after_fork_in_child(void) {
     __atomic_store_n(&process, getpid(), __ATOMIC_RELAXED);
     thread_forget();
     for (int i = 0; i < BINDING_LIMIT && bindings_used; i++) {
-        if (!bindings[i].cookie) continue;
-        bindings[i].pins = 0; // other threads' calls; those threads are not here
-        bindings[i].loops = 0;
-        bindings[i].loop_stop = 0;
+        if (bindings[i].cookie) bindings[i].pins = 0; // other threads' calls; those threads are not here
     }
     table_unlock(&fork_signals);
     channel_after_fork(true);

@@ -1,5 +1,6 @@
 // Control blocks instead of rings: head and cur come from the program's arrays, hwcur and hwtail go
-// there, and a loop in the thread that called SYNC_KLOOP_START does the syncs.
+// there, and a loop in the thread that called SYNC_KLOOP_START does the syncs. When it may begin and is
+// to end is the engine's to say (nm_kring.loop), as other processes may ask for it.
 
 #include "shim.h"
 
@@ -11,7 +12,7 @@
 #include <unistd.h>
 
 enum {
-    PATIENCE_MS = 3000, // between turns when nothing wakes the loop
+    PATIENCE_MS = 100,  // of sleep, until it is looked whether the loop is to end
     DRY_TURNS = 2,      // turns without news after which a ring waits for a wake-up
 };
 
@@ -75,7 +76,11 @@ static bool turn(struct binding *b, int fd, uint32_t i, int interrupt) {
     return hwtail != tail_before || head != head_before;
 }
 
-static bool must_stop(const struct binding *b) { return __atomic_load_n(&b->loop_stop, __ATOMIC_ACQUIRE); }
+static uint32_t loop_state(const struct binding *b) {
+    return b->tx_count + b->rx_count ? nm_load32_acquire(&b->refs[0].kring->loop) : NM_LOOP_STOP;
+}
+
+static bool must_stop(const struct binding *b) { return loop_state(b) != NM_LOOP_RUN || b->is_dead; }
 
 static void set_need_kick(struct binding *b, uint32_t value) {
     for (uint32_t i = 0; i < b->tx_count + b->rx_count; i++) nm_store32(&ktoa_of(b, i)->kern_need_kick, value);
@@ -86,11 +91,11 @@ static void loop(struct binding *b, int fd, uint32_t sleep_us, const struct even
     uint32_t count = b->tx_count + b->rx_count;
     set_need_kick(b, is_driven);
     int dry = 0;
-    while (!must_stop(b) && !b->is_dead) {
+    while (!must_stop(b)) {
         bool moved = false;
         for (uint32_t i = 0; i < count; i++) moved |= turn(b, fd, i, pairs ? pairs[i].interrupt : -1);
         if (!is_driven) {
-            if (sleep_us) usleep(sleep_us);
+            if (sleep_us) nanosleep(&(struct timespec){sleep_us / 1000000, sleep_us % 1000000 * 1000}, NULL);
             else sched_yield();
             continue;
         }
@@ -107,9 +112,7 @@ static void loop(struct binding *b, int fd, uint32_t sleep_us, const struct even
         }
         for (uint32_t i = 0; i < count; i++) fds[i] = (struct pollfd){pairs[i].kick, POLLIN, 0};
         fds[count] = (struct pollfd){fd, POLLIN, 0};
-        // STOP wakes the loop through the descriptor of its choice: it has none, so it is looked at often.
-        for (int waited = 0; waited < PATIENCE_MS && !must_stop(b); waited += 10)
-            if (real.poll(fds, count + 1, 10) != 0) break;
+        real.poll(fds, count + 1, PATIENCE_MS);
         for (uint32_t i = 0; i < count; i++) {
             eventfd_t value;
             if (fds[i].revents & POLLIN) eventfd_read(fds[i].fd, &value);
@@ -120,8 +123,8 @@ static void loop(struct binding *b, int fd, uint32_t sleep_us, const struct even
     set_need_kick(b, 1);
 }
 
-int kloop_run(struct binding *b, int fd, const struct nmreq_sync_kloop_start *start, const void *eventfds, size_t size, uint32_t mode) {
-    (void)mode; // who calls is who serves: the loop is the context of its kicks
+// The modes DIRECT_TX and DIRECT_RX serve a ring in the context of its kick; here that is this thread anyway.
+static int run(struct binding *b, int fd, const struct nmreq_sync_kloop_start *start, const void *eventfds, size_t size) {
     uint32_t count = b->tx_count + b->rx_count;
     if (!b->is_attached) return ENXIO;
     if (!b->attachment.is_csb || !b->csb_atok) return EINVAL;
@@ -129,26 +132,24 @@ int kloop_run(struct binding *b, int fd, const struct nmreq_sync_kloop_start *st
     if (pairs && size != count * sizeof *pairs) return EINVAL;
     bool is_driven = pairs != NULL;
     for (uint32_t i = 0; pairs && i < count; i++) is_driven &= pairs[i].kick >= 0;
-    int none = 0;
-    if (!__atomic_compare_exchange_n(&b->loops, &none, 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) return EBUSY;
     size_t bytes = (count + 1) * sizeof(struct pollfd);
     struct pollfd *fds = real.mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (fds != MAP_FAILED) {
-        loop(b, fd, start->sleep_us, pairs, is_driven, fds);
-        real.munmap(fds, bytes);
-    }
-    __atomic_store_n(&b->loop_stop, 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&b->loops, 0, __ATOMIC_SEQ_CST);
-    return fds == MAP_FAILED ? ENOMEM : 0;
+    if (fds == MAP_FAILED) return ENOMEM;
+    loop(b, fd, start->sleep_us, pairs, is_driven, fds);
+    real.munmap(fds, bytes);
+    return 0;
 }
 
-// STOP before START is kept, and makes it end at once; STOP waits until the loop has ended.
+int kloop_run(struct binding *b, int fd, const struct nmreq_sync_kloop_start *start, const void *eventfds, size_t size) {
+    int error = run(b, fd, start, eventfds, size);
+    // The engine counts it as running, however it went.
+    struct exchange exchange = {0};
+    channel_call(NM_CALL_LOOP_ENDED, fd, &exchange);
+    return error;
+}
+
+// The engine keeps a STOP that comes before its START.
 int kloop_stop(struct binding *b) {
-    if (!b->is_attached) return ENXIO;
-    __atomic_store_n(&b->loop_stop, 1, __ATOMIC_SEQ_CST);
-    while (__atomic_load_n(&b->loops, __ATOMIC_SEQ_CST)) {
-        if (!must_stop(b)) break; // it has ended, and another one has begun
-        usleep(500);
-    }
+    while (b->is_attached && !b->is_dead && b->tx_count + b->rx_count && loop_state(b) == NM_LOOP_STOP) usleep(500);
     return 0;
 }

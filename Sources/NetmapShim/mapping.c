@@ -125,7 +125,7 @@ void *mapping_map(struct binding *b, int fd, void *address, size_t length, int p
 }
 
 // The engine has laid out rings in the region by now. What the program's pages hold comes into the pages
-// that the engine has not touched, then the region takes their place.
+// that the engine has not touched, then the region takes their place. Pages without content stay holes.
 int mapping_replace(struct binding *b, uint64_t address, uint64_t length) {
     enum { CHUNK = 256 };
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -134,8 +134,16 @@ int mapping_replace(struct binding *b, uint64_t address, uint64_t length) {
     for (size_t at = 0; at < length; at += CHUNK * page) {
         size_t size = length - at < CHUNK * page ? length - at : CHUNK * page;
         if (mincore(b->region->base + at, size, is_there) < 0) return errno;
-        for (size_t i = 0; i < size / page; i++)
-            if (!(is_there[i] & 1) && user_read(b->region->base + at + i * page, address + at + i * page, page)) return EFAULT;
+        for (size_t i = 0; i < size / page; i++) {
+            uint64_t words[512];
+            const size_t step = sizeof words;
+            for (size_t from = at + i * page; !(is_there[i] & 1) && from < at + (i + 1) * page; from += step) {
+                if (user_read(words, address + from, step)) return EFAULT;
+                uint64_t any = 0;
+                for (size_t word = 0; word < step / sizeof *words; word++) any |= words[word];
+                if (any) memcpy(b->region->base + from, words, step);
+            }
+        }
     }
     void *made = mremap(b->region->base, 0, length, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)(uintptr_t)address);
     return made == MAP_FAILED ? errno : 0;

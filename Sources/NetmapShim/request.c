@@ -111,11 +111,11 @@ static int collect(struct draft *draft, uint64_t argument) {
         struct nmreq_option option;
         if ((error = user_read(&option, next, sizeof option))) return error;
         uint64_t size = option_size(option.nro_reqtype, option.nro_size);
-        if (size > NETMAP_REQ_MAXSIZE || total + size > NETMAP_REQ_MAXSIZE) {
+        if (size > NETMAP_REQ_MAXSIZE || total + size + 8 > NETMAP_REQ_MAXSIZE) {
             draft->call.is_too_long = 1;
             break;
         }
-        total += size;
+        total += size + 8;
         if ((error = user_read(draft->bytes + length, next, size))) return error;
         memset(draft->bytes + length + size, 0, padded(size) - size);
         // The program may have changed it in between: what was measured counts.
@@ -198,8 +198,7 @@ static int control(struct binding *binding, int fd, uint64_t argument) {
     if (type == NETMAP_REQ_SYNC_KLOOP_STOP) return kloop_stop(binding);
     if (type != NETMAP_REQ_SYNC_KLOOP_START) return 0;
     const struct nmreq_sync_kloop_start *start = (const void *)(draft.bytes + BODY_AT);
-    const struct nmreq_opt_sync_kloop_mode *mode = option_in(&draft, NETMAP_REQ_OPT_SYNC_KLOOP_MODE);
-    return kloop_run(binding, fd, start, events ? events + 1 : NULL, events_size, mode ? mode->mode : 0);
+    return kloop_run(binding, fd, start, events ? events + 1 : NULL, events_size);
 }
 
 // The older requests: one structure there and back, also when the answer is no.

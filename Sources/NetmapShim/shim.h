@@ -125,8 +125,6 @@ struct binding {
     int maps;        // mappings of the program
     int keeper;      // our own descriptor while there are mappings, or -1
     int pins;        // calls that are under way
-    int loops;       // kloop.c: 1 while one runs
-    int loop_stop;
     bool is_dying;   // to be freed by the last call
     bool is_attached;
     bool is_dead;    // the engine has gone
@@ -259,7 +257,7 @@ int mapping_replace(struct binding *binding, uint64_t address, uint64_t length);
 
 // ---- kloop.c
 int kloop_run(struct binding *binding, int fd, const struct nmreq_sync_kloop_start *start, const void *eventfds,
-              size_t eventfds_size, uint32_t mode);
+              size_t eventfds_size);
 int kloop_stop(struct binding *binding);
 int csb_probe(uint64_t atok, uint64_t ktoa, uint32_t count);
 int csb_init(struct binding *binding, uint64_t atok, uint64_t ktoa);

@@ -107,9 +107,9 @@ public import Netmap
             let destination = low & 0xffff_ffff_ffff
             let from = (low &>> 48) | UInt64(high) &<< 16
             if from != lastSource {
-                lastSource = from
+                unsafe lastSource = frame.isUnlearned ? .max : from
                 // A group address cannot send, and all zeroes is nobody.
-                if from & 1 == 0, from != 0,
+                if from & 1 == 0, from != 0, unsafe !frame.isUnlearned,
                     table.learn(from, on: source, now: now, ageing: ageing).changedTable
                 {
                     // The table changed, so what was looked up before may no longer hold.

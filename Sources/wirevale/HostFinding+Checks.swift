@@ -7,7 +7,10 @@ internal import Glibc
 extension HostFinding {
     /// What the kernel gives.
     static func machine() -> [HostFinding] {
-        [kernel(), memfd(), cpus(), hugepages(), userNamespaces(), tun(), xdp(), netmap()]
+        [
+            kernel(), memfd(), signals(), cpus(), hugepages(), userNamespaces(), tun(), xdp(),
+            netmap(),
+        ]
     }
 
     /// What QEMU can do here.
@@ -109,6 +112,21 @@ extension HostFinding {
             detail: file >= 0 ? "works" : reason(-file),
             purpose: "memory that guests and programs share with the switch",
             isNeeded: true
+        )
+    }
+
+    private static func signals() -> HostFinding {
+        var signaller = nm_signaller()
+        let result = unsafe nm_signaller_open(&signaller)
+        nm_signaller_close(signaller)
+        return HostFinding(
+            name: "Linux AIO",
+            state: result == 0 ? .ok : .limited,
+            detail: result == 0
+                ? "works"
+                : "\(reason(-result)): a hostile guest's QEMU can make a worker wait"
+                    + " (look at fs.aio-max-nr, seccomp)",
+            purpose: "interrupts that no front-end can hold up"
         )
     }
 

@@ -177,16 +177,8 @@ struct PortClaim {
                     + "'wirevale port stat \(options.port)'"
             )
         }
-        let queues = found["queues"]?.integerValue ?? 1
-        guard queues >= options.queues, found["role"] != "client" else {
-            throw Failure(
-                .cannotCreate,
-                "\(options.port) is there already, "
-                    + (found["role"] == "client"
-                        ? "connecting to \(found.text("socket"))"
-                        : "with \(queues) queues, not \(options.queues)")
-                    + "; 'wirevale port del \(options.port)' removes it"
-            )
+        if let objection = options.objection(to: found) {
+            throw Failure(.cannotCreate, "\(options.port) \(objection)")
         }
     }
 }

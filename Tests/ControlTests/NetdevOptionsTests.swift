@@ -98,6 +98,40 @@ import Testing
     }
 }
 
+@Suite struct ExistingPortTests {
+    private func objection(_ wish: String, _ port: JSONObject) throws -> String? {
+        try NetdevOptions(text: "netmap,id=n0,ifname=vale0:a" + wish).objection(to: .object(port))
+    }
+
+    @Test func `a port that is not lossless does not pass for one that is`() throws {
+        let plain: JSONObject = ["role": "server", "queues": 1, "lossless": false]
+        var lossless = plain
+        lossless["lossless"] = true
+        lossless["lossless-timeout"] = 1000
+        #expect(try objection("", plain) == nil)
+        #expect(try objection(",lossless=on", lossless) == nil)
+        // More than was asked for is its operator's wish.
+        #expect(try objection("", lossless) == nil)
+        let text = try #require(try objection(",lossless=on", plain))
+        #expect(text.contains("loses frames") && text.contains("wirevale port del vale0:a"))
+        #expect(
+            try objection(",lossless=on,lossless-timeout=5", lossless)?
+                .contains("lossless-timeout=1000, not 5") == true
+        )
+    }
+
+    @Test func `a port with fewer queues, or that connects, will not do`() throws {
+        #expect(
+            try objection(",queues=2", ["role": "server", "queues": 1])?
+                .contains("with 1 queues, not 2") == true
+        )
+        #expect(
+            try objection("", ["role": "client", "socket": "/x"])?.contains("connecting to /x")
+                == true
+        )
+    }
+}
+
 @Suite struct ChardevOptionsTests {
     @Test func textConnectsAndQmpListensUnlessToldOtherwise() throws {
         let text = try ChardevOptions(text: "socket,id=c0,path=/run/a,,b.sock")

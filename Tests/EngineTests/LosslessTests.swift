@@ -161,6 +161,49 @@ extension EngineTests {
             #expect(eventually { pair.allSatisfy { $0.tx.packets == 5 && !$0.isStalled } })
         }
 
+        @Test func `frames to a paused guest wait for it, and no worker spins meanwhile`() throws {
+            let bed = try MockSwitch(workers: 1)
+            defer { bed.close() }
+            let sender = try bed.add()
+            let paused = try bed.add(patience: 0)
+            let other = try bed.add()
+            let reader = try bed.add()
+            for port in [paused, reader] { #expect(port.send(0, to: MockPort.mac(port.number))) }
+            for value in 0..<5 { #expect(sender.send(UInt32(value), to: MockPort.mac(2))) }
+            #expect(eventually { sender.unsent == 0 && paused.unsent == 0 })
+            paused.pause(true, bed.pool)
+            for value in 5..<20 { #expect(sender.send(UInt32(value), to: MockPort.mac(2))) }
+            #expect(eventually { sender.isHeld })
+            #expect(other.send(7, to: MockPort.mac(4)))
+            #expect(eventually { reader.receive().map(\.value).contains(7) })
+            let turns = unsafe nm_load64(&bed.page.worker(0).pointee.turns)
+            usleep(100_000)
+            // Asleep: a worker that polls makes some hundred thousand turns meanwhile.
+            #expect(unsafe nm_load64(&bed.page.worker(0).pointee.turns) - turns < 1000)
+            #expect(sender.isHeld && paused.tx.dropped == 0)
+            paused.pause(false, bed.pool)
+            #expect(eventually { sender.unsent == 0 })
+            #expect(paused.receive().filter { $0.from == 1 }.map(\.value) == Array(0..<20))
+            #expect(paused.tx.dropped == 0)
+        }
+
+        @Test func `a guest that is paused for longer than its timeout loses frames`() throws {
+            let bed = try MockSwitch(workers: 1)
+            defer { bed.close() }
+            let sender = try bed.add()
+            let paused = try bed.add(patience: 60)
+            #expect(paused.send(0, to: MockPort.mac(2)))
+            #expect(eventually { paused.unsent == 0 })
+            paused.pause(true, bed.pool)
+            let began = nm_monotonic_ns()
+            for value in 0..<8 { #expect(sender.send(UInt32(value), to: MockPort.mac(2))) }
+            #expect(eventually { sender.unsent == 0 })
+            #expect(nm_monotonic_ns() - began >= 60_000_000)
+            #expect(paused.isStalled)
+            #expect(paused.tx.dropped(.noReader) == 8)
+            #expect(paused.tx.dropped == 8)
+        }
+
         @Test func `a link that goes down lets go of those who wait`() throws {
             let bed = try MockSwitch(workers: 1)
             defer { bed.close() }

@@ -56,7 +56,7 @@ import VhostUser
         PortList.free(old)
         if patience != nil { pool.watch(port.receiveKick) }
         port.offer(buffers)
-        unsafe pool.serve(port.plane, 0, kick: port.sendKick)
+        unsafe pool.serve(port.plane, 0, kicks: [port.sendKick])
         return port
     }
 
@@ -203,6 +203,19 @@ import VhostUser
         sent &+= 1
         publish(0, old, sent, sendKick)
         return true
+    }
+
+    /// Takes the receive queue away as a front-end does whose guest is paused, or brings it back.
+    func pause(_ isPaused: Bool, _ pool: WorkerPool) {
+        if isPaused {
+            unsafe nm_store32(&pair.pointee.awaited, 1)
+            unsafe nm_store64_release(&pair.pointee.sink, 0)
+            pool.synchronize()
+        } else {
+            unsafe nm_store32(&pair.pointee.awaited, 0)
+            unsafe nm_store64_release(&pair.pointee.sink, UInt64(UInt(bitPattern: queues + 1)))
+        }
+        pool.recall()
     }
 
     /// Offers `count` more receive buffers.

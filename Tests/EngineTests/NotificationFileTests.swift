@@ -11,12 +11,24 @@ import Vale
 @testable import Engine
 @testable import VhostUser
 
-/// An eventfd that blocks whoever writes to it, as a hostile front-end makes one.
-private func fullEventfd() throws -> OwnedDescriptor {
-    let file = OwnedDescriptor(try SystemError.check(nm_eventfd(), "eventfd"))
+/// Makes an eventfd block whoever writes to it, as a hostile front-end does: the flag is the file's,
+/// not the descriptor's.
+private func fill(_ file: OwnedDescriptor) {
+    precondition(fcntl(file.number, F_SETFL, O_RDWR) == 0)
+    var query = pollfd(fd: file.number, events: Int16(POLLIN), revents: 0)
+    var old: UInt64 = 0
+    if unsafe poll(&query, 1, 0) == 1 { precondition(unsafe read(file.number, &old, 8) == 8) }
     var full = UInt64.max - 1
     precondition(unsafe write(file.number, &full, 8) == 8)
-    precondition(fcntl(file.number, F_SETFL, O_RDWR) == 0)
+}
+
+private func eventfd() throws -> OwnedDescriptor {
+    OwnedDescriptor(try SystemError.check(nm_eventfd(), "eventfd"))
+}
+
+private func fullEventfd() throws -> OwnedDescriptor {
+    let file = try eventfd()
+    fill(file)
     return file
 }
 
@@ -69,11 +81,13 @@ extension EngineTests {
                 let sender = try bed.add()
                 let receiver = try bed.add()
                 _ = receiver.send(0, to: 0xffff_ffff_ffff)
-                let tests = NotificationFileTests()
-                for port in [sender, receiver] {
-                    for ring in 0..<2 {
-                        try tests.rings(port, bed).setCall(ring: ring, fullEventfd())
-                    }
+                // Their owners, to the end: a descriptor that is closed blocks nobody.
+                let all = try [sender, receiver].map { port in
+                    try NotificationFileTests().rings(port, bed)
+                }
+                defer { withExtendedLifetime(all) {} }
+                for rings in all {
+                    for ring in 0..<2 { try rings.setCall(ring: ring, fullEventfd()) }
                 }
                 // The first frame interrupts its receiver, and its return the sender.
                 for value in 1...20 as ClosedRange<UInt32> {
@@ -87,15 +101,75 @@ extension EngineTests {
             }
         }
 
-        @Test func `an error eventfd that is full does not hold up the control thread`() async {
+        @Test func `a call eventfd that is made to block after it was given holds up nobody`() async
+        {
+            await #expect(processExitsWith: .success) {
+                alarm(20)
+                let bed = try MockSwitch(workers: 1)
+                let sender = try bed.add()
+                let receiver = try bed.add()
+                let neighbours = [try bed.add(), try bed.add()]
+                _ = receiver.send(0, to: 0xffff_ffff_ffff)
+                while receiver.unsent != 0 { usleep(200) }
+                let all = try [sender, receiver].map { port in
+                    try NotificationFileTests().rings(port, bed)
+                }
+                defer { withExtendedLifetime(all) {} }
+                for rings in all {
+                    for ring in 0..<2 {
+                        let call = try eventfd()
+                        try rings.setCall(ring: ring, call)
+                        fill(call)
+                    }
+                }
+                // What comes to a ring first interrupts: the receiver here, then the sender.
+                _ = neighbours[1].send(0, to: 0xffff_ffff_ffff)
+                while neighbours[1].unsent != 0 { usleep(200) }
+                for value in 1...20 as ClosedRange<UInt32> {
+                    _ = sender.send(value, to: MockPort.mac(2))
+                    _ = neighbours[0].send(value, to: MockPort.mac(4))
+                    while sender.unsent != 0 || neighbours[0].unsent != 0 { usleep(200) }
+                }
+                precondition(receiver.receive().suffix(20).map(\.value) == Array(1...20))
+                precondition(neighbours[1].receive().suffix(20).map(\.value) == Array(1...20))
+                bed.pool.synchronize()
+                bed.close()
+                exit(0)
+            }
+        }
+
+        @Test func `error and kick eventfds that block do not hold up the control thread`() async {
             await #expect(processExitsWith: .success) {
                 alarm(5)
                 let bed = try MockSwitch(workers: 1)
                 let rings = try NotificationFileTests().rings(try bed.add(), bed)
-                rings.setError(ring: 0, try fullEventfd())
+                let error = try fullEventfd()
+                rings.setError(ring: 0, error)
+                fill(error)
                 rings.signalError(0)
+                // One that says that it is readable, and is read by its owner first.
+                let empty = try eventfd()
+                precondition(fcntl(empty.number, F_SETFL, O_RDWR) == 0)
+                precondition(nm_eventfd_drain(empty.number) == 0)
                 exit(0)
             }
+        }
+
+        @Test func `a signal adds one, stays at the end of the range, and needs no AIO`() throws {
+            var signaller = nm_signaller()
+            #expect(unsafe nm_signaller_open(&signaller) == 0)
+            let plain = nm_signaller(context: 0, null: -1)
+            let file = try eventfd()
+            // Far more than its ring has entries.
+            for _ in 0..<1000 { #expect(nm_signal(signaller, file.number) == 0) }
+            for _ in 0..<10 { #expect(nm_signal(plain, file.number) == 0) }
+            var count: UInt64 = 0
+            #expect(unsafe read(file.number, &count, 8) == 8)
+            #expect(count == 1010)
+            let full = try fullEventfd()
+            for _ in 0..<100 { #expect(nm_signal(signaller, full.number) == 0) }
+            #expect(nm_signal(signaller, -1) == -EBADF)
+            nm_signaller_close(signaller)
         }
     }
 }

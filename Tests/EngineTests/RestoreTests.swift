@@ -46,7 +46,7 @@ extension EngineTests {
             let engine = try makeEngine(directory)
             try addPort(engine, "vale0:a")
             let records = engine.configuration.runtime.records(
-                of: try #require(engine.ports[1]).options.port
+                of: try ValePortName("vale0:a")
             )
             write("", to: records)
             #expect(throws: (any Error).self) { try addPort(engine, "vale0:a") }
@@ -224,8 +224,8 @@ extension EngineTests {
             #expect(engine.ports.count == 3)
             engine.loop.after(0.3) { engine.loop.stop() }
             engine.loop.run()
-            let names = engine.ports.values.map { $0.options.port.port }.sorted()
-            #expect(names == ["b", "stays"])
+            let names = engine.ports.values.map(\.ifname).sorted()
+            #expect(names == ["vale0:b", "vale0:stays"])
         }
 
         @Test func `an engine that leaves because nothing is left leaves nothing`() throws {

@@ -89,7 +89,7 @@ struct RingTests {
             var free = slots - 1 - waiting.reduce(0) { $0 + $1.slots }
             for frame in frames {
                 let needed = (frame.count + size - 1) / size
-                if needed > 64 {
+                if needed > 64 || needed >= slots {
                     oversize += 1
                 } else if needed > free {
                     full += 1

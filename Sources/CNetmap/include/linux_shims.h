@@ -9,9 +9,26 @@
 
 int nm_memfd_create(const char *name, uint64_t size); // sealed against shrinking
 int nm_eventfd(void);
-int nm_eventfd_ring(int fd);  // adds one, never blocks
-int nm_eventfd_drain(int fd); // back to zero
+int nm_eventfd_ring(int fd);  // adds one; may wait if its flag O_NONBLOCK was taken away and it is full
+int nm_eventfd_drain(int fd); // back to zero; does not wait, whatever flags it has
+// One byte to whoever sleeps behind a socket: never blocks, is lost if nobody ever reads. swift_attr: see shm.h.
+__attribute__((swift_attr("@_noLocks"))) void nm_doorbell(int socket);
+__attribute__((swift_attr("@_noLocks"))) void nm_doorbell_drain(int socket);
 int nm_is_eventfd(int fd);    // 1, 0 or -errno
+
+// Adding one to an eventfd that somebody else holds, too. O_NONBLOCK belongs to the file that both share,
+// so write(2) can be made to wait: he takes the flag away and fills the counter. The kernel's own signal
+// cannot wait (at the end of its range the counter stays there), and Linux AIO is the way to have it sent: an empty
+// read of /dev/null whose completion is told to the eventfd. Swift has no io_submit.
+struct nm_signaller {
+    uint64_t context; // of io_setup, or 0: then write(2) has to do
+    int null;
+};
+// For one thread. 0, or -errno where there is no AIO; what it makes can be used in either case.
+int nm_signaller_open(struct nm_signaller *signaller);
+void nm_signaller_close(struct nm_signaller signaller);
+int nm_signal(struct nm_signaller signaller, int fd); // adds one, never waits
+
 int nm_open_read_write(const char *path);
 int nm_open_read(const char *path);
 // A plain file that belongs to this user, for reading and writing; one that exists already if `mode` is
@@ -37,6 +54,9 @@ int nm_signalfd(const int *signals, int count); // blocks them for this thread a
 int nm_signalfd_read(int fd);                   // the signal's number
 
 int nm_unix_listen(const char *path);
+int nm_unix_listen_packets(const char *path);  // SOCK_SEQPACKET
+int nm_unix_connect_packets(const char *path); // does not wait
+int nm_socket_cookie(int fd, uint64_t *cookie);
 int nm_unix_connect(const char *path); // does not wait
 int nm_unix_accept(int fd);
 int nm_unix_peer_uid(int fd, uint32_t *uid, int32_t *pid);

@@ -39,6 +39,7 @@ enum {
     NM_CALL_REGIF = 4,   // NIOCREGIF: struct nmreq, and back
     NM_CALL_GINFO = 5,   // NIOCGINFO: struct nmreq, and back
     NM_CALL_CONFIG = 6,  // NIOCCONFIG: struct nm_ifreq, and back
+    NM_CALL_LOOP_ENDED = 7, // the loop that a SYNC_KLOOP_START began has ended (see NM_LOOP_*)
 };
 
 struct nm_call {
@@ -52,12 +53,20 @@ struct nm_answer {
     uint32_t length; // bytes that follow
 };
 
-// NIOCCTRL with its pointers taken out. A struct nmreq_header (88 bytes, as the program gave it: of its
-// pointers the engine looks at nothing but whether they are 0) is followed by this, then by the body,
-// then by the options, each with all its bytes and padded to a multiple of 8. The answer is the same
-// with results in it. The caller copies them back: the header always; the body if there was no error;
-// each option's header always, with its nro_next untouched (not if `is_too_long`); an option's payload
-// if there was no error and its nro_status is 0 (netmap-spec 2.4).
+// NIOCCTRL with its pointers taken out. (Those in the options EXTMEM and CSB and the numbers in EVENTFDS
+// are sent along; they mean something to the program's process only.)
+//
+// A struct nmreq_header (88 bytes, as the program gave it: of its pointers the engine looks at nothing but
+// whether they are 0) is followed by this, then by the body, then by the options, each with all its
+// bytes and padded to a multiple of 8: as many as its type says, nro_size for EVENTFDS, the header alone
+// for an unknown type. An option counts 8 bytes more than it has towards `is_too_long`.
+//
+// The answer is the same with results in it. The caller copies them back: the header always; the body if
+// there was no error; each option's header always, with its nro_next untouched (not if `is_too_long`);
+// an option's payload if there was no error and its nro_status is 0 (netmap-spec 2.4).
+//
+// EXTMEM: after success the library maps the region's file over the program's pages at nro_usrptr (what
+// was in them is lost, as the pools begin there). Who brings the same pages again gets the same region.
 struct nm_control_call {
     uint32_t body_length;
     uint32_t option_count;
@@ -102,6 +111,29 @@ enum {
     NM_WANT_ALWAYS = 2 // whenever there is news and `notified` is 0
 };
 
+// A descriptor in CSB mode (netmap-spec 2.19) is synced by a loop in the program's process.
+//
+//  * The CSB option of REGISTER, or CSB_ENABLE: the library tries to read and write the arrays, says in
+//    nm_control_call.csb_error what came of it, and, when the answer is 0, writes the first values of all
+//    entries (head, cur, hwcur and hwtail are in the krings). nm_attachment.is_csb is 1 from then on.
+//  * SYNC_KLOOP_START, sent as it is: the engine checks it and answers EINVAL, ENXIO or EBUSY, or 0.
+//    After 0 the library loops inside the ioctl. It looks at `loop` of the first bound ring once a turn, and
+//    after each sleep; when that is NM_LOOP_STOP (it may be at once), it ends, sends NM_CALL_LOOP_ENDED
+//    with the descriptor, and the ioctl returns 0. The engine sends the same itself for a channel that
+//    goes away with a loop running.
+//  * SYNC_KLOOP_STOP, sent as it is, by any process: the answer comes at once. After 0 the library waits
+//    as long as `loop` of the first bound ring is NM_LOOP_STOP. (There is nothing to wait for if no loop
+//    runs: `loop` is NM_LOOP_STOP_NEXT then, and the next START ends at once.)
+//  * The loop sleeps at most 100 ms at a time, or the sleep_us it was told if that is more.
+enum {
+    NM_LOOP_NONE = 0,
+    NM_LOOP_RUN = 1,
+    NM_LOOP_STOP = 2,     // a loop runs, and is to end
+    NM_LOOP_STOP_NEXT = 3 // none runs, and the next one is to end at once
+};
+
+enum { NM_CSB_SIZE = 64 }; // bytes of an nm_csb_atok or nm_csb_ktoa, and what their arrays are aligned to
+
 // Why a sync was rejected (netmap-spec 2.6); `port stat` shows it.
 enum {
     NM_FAULT_NONE = 0,
@@ -132,7 +164,7 @@ struct nm_kring {
     uint32_t mode;     // NM_KRING_*
     uint32_t slots;
     uint32_t peer; // NM_KRING_PIPE: the other end's ring in this file
-    uint32_t reserved1;
+    uint32_t loop; // NM_LOOP_*, written by the engine only
     uint64_t ring;  // offset of the netmap_ring in the region
     uint64_t drops; // frames that did not fit (VALE's silence, broken)
     uint32_t reserved2[4];
@@ -153,6 +185,7 @@ enum {
     NM_KRING_SIZE = 128,
     NM_KRING_HEAD = 4,
     NM_KRING_CUR = 8,
+    NM_KRING_TAIL = 12,
     NM_KRING_WANT = 16,
     NM_KRING_KICKED = 20,
     NM_KRING_HWCUR = 64,
@@ -160,12 +193,18 @@ enum {
     NM_KRING_SLEEPING = 72,
     NM_KRING_NOTIFIED = 76,
     NM_KRING_MODE = 80,
+    NM_KRING_DROPS = 104,
+    NM_KRING_SLOTS = 84,
+    NM_KRING_PEER = 88,
+    NM_KRING_LOOP = 92,
+    NM_KRING_RING = 96,
 };
 
 _Static_assert(sizeof(struct nm_control_file) == NM_CONTROL_KRINGS, "two cache lines");
 _Static_assert(sizeof(struct nm_kring) == NM_KRING_SIZE, "a line for each side");
 _Static_assert(__builtin_offsetof(struct nm_kring, head) == NM_KRING_HEAD, "head");
 _Static_assert(__builtin_offsetof(struct nm_kring, cur) == NM_KRING_CUR, "cur");
+_Static_assert(__builtin_offsetof(struct nm_kring, tail) == NM_KRING_TAIL, "tail");
 _Static_assert(__builtin_offsetof(struct nm_kring, want) == NM_KRING_WANT, "want");
 _Static_assert(__builtin_offsetof(struct nm_kring, kicked) == NM_KRING_KICKED, "kicked");
 _Static_assert(__builtin_offsetof(struct nm_kring, hwcur) == NM_KRING_HWCUR, "hwcur");
@@ -173,5 +212,10 @@ _Static_assert(__builtin_offsetof(struct nm_kring, hwtail) == NM_KRING_HWTAIL, "
 _Static_assert(__builtin_offsetof(struct nm_kring, sleeping) == NM_KRING_SLEEPING, "sleeping");
 _Static_assert(__builtin_offsetof(struct nm_kring, notified) == NM_KRING_NOTIFIED, "notified");
 _Static_assert(__builtin_offsetof(struct nm_kring, mode) == NM_KRING_MODE, "mode");
+_Static_assert(__builtin_offsetof(struct nm_kring, drops) == NM_KRING_DROPS, "drops");
+_Static_assert(__builtin_offsetof(struct nm_kring, slots) == NM_KRING_SLOTS, "slots");
+_Static_assert(__builtin_offsetof(struct nm_kring, peer) == NM_KRING_PEER, "peer");
+_Static_assert(__builtin_offsetof(struct nm_kring, loop) == NM_KRING_LOOP, "loop");
+_Static_assert(__builtin_offsetof(struct nm_kring, ring) == NM_KRING_RING, "ring");
 
 #endif

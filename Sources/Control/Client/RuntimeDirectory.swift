@@ -44,6 +44,8 @@ public struct RuntimeDirectory: Sendable, Hashable {
 
     /// The socket of the control protocol.
     public var controlSocket: String { path + "/control.sock" }
+    /// The socket that stands for /dev/netmap.
+    public var netmapSocket: String { path + "/netmap.sock" }
     /// The file that the running engine holds a lock on.
     public var pidFile: String { path + "/engine.pid" }
     /// The page of counters that anybody may map.

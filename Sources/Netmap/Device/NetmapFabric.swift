@@ -22,6 +22,10 @@ package typealias DescriptorNumber = UInt64
 package protocol NetmapFabric: AnyObject {
     /// Makes `adapter` the port `port` of switch `vale`, which is made if there is none.
     ///
+    /// A persistent port that is on a switch already is spliced: what that switch sends to it goes out on
+    /// `vale`, and back. An interface that joins has no rings in memory: whoever serves it passes its frames
+    /// on. The frames of an adapter that is on no switch are taken and dropped.
+    ///
     /// - Throws: EBUSY or EEXIST if the name is taken (by a guest, say).
     func join(_ adapter: Adapter, switch vale: String, port: String) throws(NetmapError)
 
@@ -30,7 +34,8 @@ package protocol NetmapFabric: AnyObject {
 
     /// Rings have got memory, and somebody has bound them: serve them.
     ///
-    /// Their krings in the control file are at their beginning (TX: hwtail = slots - 1).
+    /// Their krings in the control file are at their beginning (TX: hwtail = slots - 1). The rings at a
+    /// pipe's other end start with them, in a second call, whether anybody has those bound or not.
     func start(_ adapter: Adapter, _ rings: [RingNumber])
 
     /// Rings are about to lose their memory: on return nobody touches it any more.
@@ -41,7 +46,13 @@ package protocol NetmapFabric: AnyObject {
 
     /// `monitor`'s receive rings get what passes through rings of `parent`, from now on.
     ///
+    /// Ring i of the parent goes to ring i of the monitor, host ring h to host ring h. Both have been
+    /// started, and `unwatch` comes before either is stopped.
+    ///
     /// - Parameters:
+    ///   - parent: whose frames are seen.
+    ///   - rings: where.
+    ///   - monitor: who sees them.
     ///   - isCopy: copies, or zero-copy swaps in the memory that both share (netmap-spec 2.14).
     func watch(
         _ parent: Adapter,
@@ -52,6 +63,9 @@ package protocol NetmapFabric: AnyObject {
 
     /// Ends `watch` for all rings of `monitor`; on return nobody touches it any more.
     func unwatch(_ monitor: Adapter)
+
+    /// Wakes whoever has these rings bound: their mode has changed (a monitor's parent has left).
+    func alert(_ adapter: Adapter, _ rings: [RingNumber])
 
     /// The virtio-net header length of a port has changed.
     func headerLengthChanged(_ adapter: Adapter)

@@ -2,31 +2,6 @@
 
 public import Netmap
 
-/// How far a receive queue reached when it had no room for a frame.
-public struct Shortage: BitwiseCopyable, Sendable, Equatable {
-    /// The entry that would have been filled next.
-    @usableFromInline var position: RingPosition
-    /// The first entry that the guest had not made available.
-    @usableFromInline var end: RingPosition
-
-    /// Nothing of any queue.
-    @inlinable public init() {
-        position = 0
-        end = 0
-    }
-
-    @_noLocks @inlinable init(position: RingPosition, end: RingPosition) {
-        self.position = position
-        self.end = end
-    }
-
-    /// Whether there was no buffer at all, rather than too few for one frame.
-    @inlinable public var isEmpty: Bool { @_noLocks get { position == end } }
-
-    /// Whether the guest had made the same buffers available.
-    @_noLocks @inlinable public func hasSameEnd(as other: Shortage) -> Bool { end == other.end }
-}
-
 /// What became of a frame.
 private enum Placement { case placed, dropped, held }
 

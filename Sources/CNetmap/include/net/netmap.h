@@ -133,6 +133,7 @@ enum {
     NM_RING_CUR = 24,
     NM_RING_TAIL = 28,
     NM_RING_FLAGS = 32,
+    NM_RING_PADDING = 36,
     NM_RING_TS = 40, // seconds, then microseconds, 8 bytes each
     NM_RING_OFFSET_MASK = 56,
     NM_RING_BUF_ALIGN = 64,

@@ -8,10 +8,15 @@
 
 #define NETMAP_DEVICE_NAME "/dev/netmap"
 
+#include <ctype.h>
 #include <net/if.h>
 #include <net/netmap.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
 
 #ifndef likely
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -54,19 +59,15 @@ static inline uint32_t nm_ring_space(struct netmap_ring *ring) {
 // Whether slots that were handed over have not come back yet.
 static inline int nm_tx_pending(struct netmap_ring *ring) { return nm_ring_next(ring, ring->tail) != ring->head; }
 
-#ifdef NETMAP_WITH_LIBS
-
-#include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
+// Copies a frame. Most are short and a multiple of a cache line; those take no call.
+static inline void nm_pkt_copy(const void *from, void *to, int length) {
+    if (unlikely(length >= 1024 || length % 64 != 0)) {
+        memcpy(to, from, (size_t)length);
+        return;
+    }
+    for (int i = 0; i < length; i += 64)
+        __builtin_memcpy((char *)to + i, (const char *)from + i, 64);
+}
 
 // A line to stderr with the time and its place: always, never, at most `lps` times a second.
 #ifndef ND
@@ -93,6 +94,19 @@ static inline int nm_tx_pending(struct netmap_ring *ring) { return nm_ring_next(
             D(format, ##__VA_ARGS__);                                                                          \
     } while (0)
 #endif
+
+#endif // _NET_NETMAP_USER_H_
+
+#if defined(NETMAP_WITH_LIBS) && !defined(_NET_NETMAP_USER_LIBS_)
+#define _NET_NETMAP_USER_LIBS_
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct nm_desc;
 
@@ -184,16 +198,6 @@ enum {
     NM_OPEN_ARG3 = 0x400000,     // nr_arg3, extra buffers
     NM_OPEN_RING_CFG = 0x800000, // numbers of rings and slots
 };
-
-// Copies a frame. Most are short and a multiple of a cache line; those take no call.
-static inline void nm_pkt_copy(const void *from, void *to, int length) {
-    if (unlikely(length >= 1024 || length % 64 != 0)) {
-        memcpy(to, from, (size_t)length);
-        return;
-    }
-    for (int i = 0; i < length; i += 64)
-        __builtin_memcpy((char *)to + i, (const char *)from + i, 64);
-}
 
 // The text of why nm_parse failed fits in this.
 #define NM_PARSE_ERROR_SIZE 80
@@ -572,4 +576,3 @@ static inline u_char *nm_nextpkt(struct nm_desc *d, struct nm_pkthdr *hdr) {
 }
 
 #endif // NETMAP_WITH_LIBS
-#endif

@@ -5,16 +5,16 @@ import Control
 import Logging
 import Netmap
 
-extension VhostUserPort {
+extension Port {
     /// Says which receive queues have lost the right to keep their senders waiting.
     func noteStalls() {
-        guard let lossless = options.lossless else { return }
-        for index in 0..<max(1, queuePairs) {
+        guard let lossless else { return }
+        for index in 0..<queues {
             let pair = unsafe plane.pointee.pairs + index
             guard unsafe nm_load32(&pair.pointee.stall.unsaid) != 0 else { continue }
             unsafe nm_store32(&pair.pointee.stall.unsaid, 0)
             logger.warning(
-                "lossless, but its guest took nothing for \(lossless.timeout) ms: it loses frames until it does",
+                "lossless, but its receiver took nothing for \(lossless.timeout) ms: it loses frames until it does",
                 metadata: ["queue": "\(index)"]
             )
         }
@@ -22,14 +22,14 @@ extension VhostUserPort {
 
     /// Whether a receive queue has lost that right and not won it back.
     var isStalled: Bool {
-        (0..<max(1, queuePairs)).contains { index in
+        (0..<queues).contains { index in
             unsafe nm_load32(&plane.pointee.pairs[index].stall.isOver) != 0
         }
     }
 
     /// The number of a port that frames from this one wait for.
     var waitsFor: UInt16? {
-        for index in 0..<max(1, queuePairs) {
+        for index in 0..<queues {
             let number = unsafe nm_load16(&plane.pointee.pairs[index].hold.port)
             if number != 0 { return number }
         }
@@ -39,13 +39,13 @@ extension VhostUserPort {
 
 extension Engine {
     /// The members of `query-ports` that are about waiting.
-    func describeLossless(_ port: VhostUserPort, _ object: inout JSONObject) {
-        if let lossless = port.options.lossless {
+    func describeLossless(_ port: Port, _ object: inout JSONObject) {
+        if let lossless = port.lossless {
             object["lossless-timeout"] = .integer(lossless.timeout)
             if port.isStalled { object["stalled"] = true }
         }
         if let number = port.waitsFor, let other = ports[number] {
-            object["waits-for"] = .string("\(other.options.port)")
+            object["waits-for"] = .string(other.ifname)
         }
     }
 }

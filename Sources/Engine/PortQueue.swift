@@ -1,34 +1,56 @@
-// A running virtqueue of either format, as workers hold it: one word. The format is looked up once
-// per batch, here; what is called then was compiled for it.
+// A queue that runs, as workers hold it: one word. Which kind it is, a virtqueue of either format or a
+// netmap ring, is looked up once per batch, here; what is called then was compiled for it.
 
 import CNetmap
 import Netmap
 import VhostUser
 
-/// The address of a `SplitQueue`, or with the lowest bit set of a `PackedQueue`; zero for none.
+/// An address, and in its lowest two bits what is there: 0 a `SplitQueue`, 1 a `PackedQueue`, 2 a
+/// `Kring`, 3 a `Chore`; zero for none.
 ///
 /// A handle: `make` allocates what it names, `free` frees it when no worker can use it any more.
 /// The functions that workers call carry @_noLocks, and the compiler checks through them that
-/// neither format allocates, locks or retains while frames move.
-@unsafe struct GuestQueue: BitwiseCopyable {
+/// no kind allocates, locks or retains while frames move.
+@unsafe struct PortQueue: BitwiseCopyable {
     let word: UInt64
 
     @_noLocks init(word: UInt64) { unsafe self.word = word }
 
     /// Starts a queue on rings that the set-up describes.
-    static func make(_ setup: QueueSetup, isPacked: Bool) -> GuestQueue {
+    static func make(_ setup: QueueSetup, isPacked: Bool) -> PortQueue {
         if isPacked {
             let queue = UnsafeMutablePointer<PackedQueue>.allocate(capacity: 1)
             unsafe queue.initialize(to: PackedQueue(setup))
-            return unsafe GuestQueue(word: UInt64(UInt(bitPattern: queue)) | 1)
+            return unsafe PortQueue(word: UInt64(UInt(bitPattern: queue)) | 1)
         }
         let queue = UnsafeMutablePointer<SplitQueue>.allocate(capacity: 1)
         unsafe queue.initialize(to: SplitQueue(setup))
-        return unsafe GuestQueue(word: UInt64(UInt(bitPattern: queue)))
+        return unsafe PortQueue(word: UInt64(UInt(bitPattern: queue)))
+    }
+
+    /// Holds a netmap ring that exists, or nothing.
+    static func make(_ adapter: Adapter, _ ring: RingNumber) -> PortQueue {
+        guard let kring = Kring(adapter, ring) else { return unsafe PortQueue(word: 0) }
+        let queue = UnsafeMutablePointer<Kring>.allocate(capacity: 1)
+        unsafe queue.initialize(to: kring)
+        return unsafe PortQueue(word: UInt64(UInt(bitPattern: queue)) | 2)
+    }
+
+    /// Holds work that is no forwarding.
+    static func make(_ chore: Chore) -> PortQueue {
+        let queue = UnsafeMutablePointer<Chore>.allocate(capacity: 1)
+        unsafe queue.initialize(to: chore)
+        return unsafe PortQueue(word: UInt64(UInt(bitPattern: queue)) | 3)
     }
 
     /// Frees the queue.
     func free() {
+        if let kring = unsafe kring {
+            unsafe kring.deinitialize(count: 1)
+            unsafe kring.deallocate()
+        } else if let chore = unsafe chore {
+            unsafe chore.deallocate()
+        }
         if let queue = unsafe packed {
             unsafe queue.deinitialize(count: 1)
             unsafe queue.deallocate()
@@ -43,13 +65,25 @@ import VhostUser
 
     var split: UnsafeMutablePointer<SplitQueue>? {
         @_noLocks get {
-            unsafe word & 1 == 0 ? UnsafeMutablePointer(bitPattern: UInt(word)) : nil
+            unsafe word & 3 == 0 ? UnsafeMutablePointer(bitPattern: UInt(word)) : nil
         }
     }
 
     var packed: UnsafeMutablePointer<PackedQueue>? {
         @_noLocks get {
-            unsafe word & 1 == 1 ? UnsafeMutablePointer(bitPattern: UInt(word & ~1)) : nil
+            unsafe word & 3 == 1 ? UnsafeMutablePointer(bitPattern: UInt(word & ~3)) : nil
+        }
+    }
+
+    var kring: UnsafeMutablePointer<Kring>? {
+        @_noLocks get {
+            unsafe word & 3 == 2 ? UnsafeMutablePointer(bitPattern: UInt(word & ~3)) : nil
+        }
+    }
+
+    var chore: UnsafeMutablePointer<Chore>? {
+        @_noLocks get {
+            unsafe word & 3 == 3 ? UnsafeMutablePointer(bitPattern: UInt(word & ~3)) : nil
         }
     }
 
@@ -101,6 +135,8 @@ import VhostUser
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         } else if let queue = unsafe packed {
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
+        } else if let kring = unsafe kring {
+            unsafe kring.pointee.collect(into: &batch, counters: counters, limit: limit)
         }
     }
 
@@ -110,6 +146,8 @@ import VhostUser
             unsafe queue.pointee.completeCollected()
         } else if let queue = unsafe packed {
             unsafe queue.pointee.completeCollected()
+        } else if let kring = unsafe kring {
+            unsafe kring.pointee.completeCollected()
         }
     }
 
@@ -118,6 +156,10 @@ import VhostUser
             unsafe queue.pointee.discard(&batch, counters: counters)
         } else if let queue = unsafe packed {
             unsafe queue.pointee.discard(&batch, counters: counters)
+        } else if let kring = unsafe kring {
+            unsafe kring.pointee.collect(into: &batch, counters: counters)
+            counters.drop(.queueDisabled, batch.count)
+            unsafe kring.pointee.completeCollected()
         }
     }
 
@@ -161,6 +203,20 @@ import VhostUser
         scratch: inout DeliveryScratch,
         finisher: inout OffloadFinisher
     ) {
+        if let kring = unsafe kring {
+            unsafe kring.pointee.deliver(
+                batch,
+                list,
+                count,
+                counters: counters,
+                finisher: &finisher
+            )
+            return
+        }
+        if let chore = unsafe chore {
+            unsafe chore.pointee.swallow(batch, list, count, counters)
+            return
+        }
         var k = 0
         while true {
             k = unsafe deliverRun(batch, (list, count), from: k, counters, &scratch)
@@ -186,6 +242,7 @@ import VhostUser
     func needsInterrupt() -> Bool {
         if let queue = unsafe split { return unsafe queue.pointee.needsInterrupt() }
         if let queue = unsafe packed { return unsafe queue.pointee.needsInterrupt() }
+        if let kring = unsafe kring { return unsafe kring.pointee.needsNotice() }
         return false
     }
 
@@ -193,6 +250,8 @@ import VhostUser
     func arm() -> Bool {
         if let queue = unsafe split { return unsafe queue.pointee.arm() }
         if let queue = unsafe packed { return unsafe queue.pointee.arm() }
+        if let kring = unsafe kring { return unsafe kring.pointee.arm() }
+        if let chore = unsafe chore { return unsafe chore.pointee.arm() }
         return false
     }
 
@@ -202,6 +261,10 @@ import VhostUser
             unsafe queue.pointee.disarm()
         } else if let queue = unsafe packed {
             unsafe queue.pointee.disarm()
+        } else if let kring = unsafe kring {
+            if unsafe kring.pointee.disarm() { unsafe kring.pointee.drainListeners() }
+        } else if let chore = unsafe chore {
+            unsafe chore.pointee.disarm()
         }
     }
 }

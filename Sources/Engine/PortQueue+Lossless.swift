@@ -3,33 +3,37 @@
 import Netmap
 import VhostUser
 
-extension GuestQueue {
-    // SAFETY (whole extension): as in GuestQueue.swift.
+extension PortQueue {
+    // SAFETY (whole extension): as in PortQueue.swift.
 
     /// Where the next entry is taken.
     var place: RingPosition {
-        unsafe split?.pointee.place ?? packed?.pointee.place ?? 0
+        unsafe split?.pointee.place ?? packed?.pointee.place ?? kring?.pointee.place ?? 0
     }
 
     var shortage: Shortage {
-        unsafe split?.pointee.shortage ?? packed?.pointee.shortage ?? Shortage()
+        unsafe split?.pointee.shortage ?? packed?.pointee.shortage ?? kring?.pointee.shortage
+            ?? Shortage()
     }
 
     func hasNews(since shortage: Shortage) -> Bool {
         if let queue = unsafe split { return unsafe queue.pointee.hasNews(since: shortage) }
         if let queue = unsafe packed { return unsafe queue.pointee.hasNews(since: shortage) }
+        if let kring = unsafe kring { return unsafe kring.pointee.hasNews(since: shortage) }
         return true
     }
 
     func hasGrown(since shortage: Shortage) -> Bool {
         if let queue = unsafe split { return unsafe queue.pointee.hasGrown(since: shortage) }
         if let queue = unsafe packed { return unsafe queue.pointee.hasGrown(since: shortage) }
+        if let kring = unsafe kring { return unsafe kring.pointee.hasGrown(since: shortage) }
         return true
     }
 
     func armForRoom(since shortage: Shortage) -> Bool {
         if let queue = unsafe split { return unsafe queue.pointee.armForRoom(since: shortage) }
         if let queue = unsafe packed { return unsafe queue.pointee.armForRoom(since: shortage) }
+        if let kring = unsafe kring { return unsafe kring.pointee.armForRoom(since: shortage) }
         return true
     }
 
@@ -68,17 +72,30 @@ extension GuestQueue {
                 finisher: &finisher
             )
         }
+        if let kring = unsafe kring {
+            return unsafe kring.pointee.deliverWhileRoom(
+                batch,
+                list,
+                count,
+                segments: &segments,
+                counters: counters,
+                trial: trial,
+                finisher: &finisher
+            )
+        }
         return count
     }
 
-    /// How many chains of the collected batch come before its frame `index`.
+    /// How many chains, or slots, of the collected batch come before its frame `index`.
     func chains(before index: Int) -> Int {
-        unsafe split?.pointee.chains(before: index) ?? packed?.pointee.chains(before: index) ?? 0
+        unsafe split?.pointee.chains(before: index) ?? packed?.pointee.chains(before: index)
+            ?? kring?.pointee.slots(before: index) ?? 0
     }
 
-    /// Leaves the collected chains where they are, to be collected again.
+    /// Leaves what was collected where it is, to be collected again.
     func forgetCollected() {
         unsafe split?.pointee.forgetCollected()
         unsafe packed?.pointee.forgetCollected()
+        unsafe kring?.pointee.forgetCollected()
     }
 }

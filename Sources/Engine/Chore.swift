@@ -1,0 +1,104 @@
+// What a worker does for netmap rings besides forwarding: pipes, interfaces that swallow, and receive
+// rings whose owner gives slots back to a zero-copy monitor.
+
+import CNetmap
+import Netmap
+
+/// A piece of work in a worker's list.
+@unsafe struct Chore {
+    enum Kind: UInt8 {
+        /// From the transmit ring `ring` to the other end's receive ring `peer`, and back.
+        case pipe
+        /// Frames of the transmit ring `ring` leave by an interface behind which nobody is.
+        case swallow
+        /// Slots that come back on the receive ring `ring` are a monitor's first.
+        case release
+    }
+
+    let kind: Kind
+    let ring: UnsafeMutablePointer<Kring>?
+    let peer: UnsafeMutablePointer<Kring>?
+    /// Held while `ring` of a `release` is touched.
+    let lock: UnsafeMutablePointer<UInt32>?
+
+    init(
+        _ kind: Kind,
+        ring: UnsafeMutablePointer<Kring>?,
+        peer: UnsafeMutablePointer<Kring>? = nil,
+        lock: UnsafeMutablePointer<UInt32>? = nil
+    ) {
+        unsafe self.kind = kind
+        unsafe self.ring = unsafe ring
+        unsafe self.peer = unsafe peer
+        unsafe self.lock = unsafe lock
+    }
+
+    // SAFETY (whole type): rings and lock live as long as the port whose chore it is, and the control
+    // plane takes the chore away first, with a grace period.
+
+    /// Does what there is to do now.
+    ///
+    /// - Returns: whether anything was done.
+    func run(_ plane: UnsafeMutablePointer<PortPlane>, _ batch: inout FrameBatch) -> Bool {
+        guard let ring = unsafe ring else { return false }
+        switch unsafe kind {
+        case .pipe:
+            guard let peer = unsafe peer else { return false }
+            let hasMoved = unsafe ring.pointee.transfer(
+                to: &peer.pointee,
+                rx: plane.pointee.rx,
+                tx: plane.pointee.tx
+            )
+            if hasMoved {
+                unsafe ring.pointee.notify()
+                unsafe peer.pointee.notify()
+            }
+            return hasMoved
+        case .swallow:
+            batch.removeAll()
+            unsafe ring.pointee.collect(into: &batch, counters: plane.pointee.rx)
+            guard batch.count != 0 else { return false }
+            unsafe ring.pointee.completeCollected()
+            unsafe ring.pointee.notify()
+            return true
+        case .release:
+            guard let lock = unsafe lock else { return false }
+            while unsafe nm_try_lock(lock) == 0 { nm_pause() }
+            let hasReleased = unsafe ring.pointee.release()
+            unsafe nm_unlock(lock)
+            return hasReleased
+        }
+    }
+
+    /// Takes frames for an interface behind which nobody is.
+    func swallow(
+        _ batch: borrowing FrameBatch,
+        _ list: UnsafePointer<UInt16>,
+        _ count: Int,
+        _ counters: DirectionCounters
+    ) {
+        var bytes = 0
+        for k in 0..<count { bytes += unsafe Int(batch.frames[Int(list[k])].length) }
+        counters.count(packets: count, bytes: bytes)
+    }
+
+    /// Asks for a byte when there is something to do, and looks once more.
+    @_noLocks
+    func arm() -> Bool {
+        var isAwake = false
+        if let ring = unsafe ring, unsafe ring.pointee.arm() { isAwake = true }
+        if let peer = unsafe peer, unsafe peer.pointee.arm() { isAwake = true }
+        return isAwake
+    }
+
+    /// Ends `arm`.
+    @_noLocks
+    func disarm() {
+        if let ring = unsafe ring, unsafe ring.pointee.disarm() {
+            unsafe ring.pointee.drainListeners()
+        }
+        if let peer = unsafe peer, unsafe peer.pointee.disarm() {
+            unsafe peer.pointee.drainListeners()
+        }
+    }
+}

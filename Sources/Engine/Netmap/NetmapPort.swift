@@ -1,0 +1,354 @@
+// A port whose other end is a netmap program: an adapter of the device, as workers serve it.
+
+import CNetmap
+import Control
+import Logging
+import Netmap
+
+/// An adapter with its rings in workers' hands: a port of a switch, an end of a pipe, a monitor, ...
+///
+/// Control thread only.
+@safe final class NetmapPort: Port {
+    let adapter: Adapter
+    /// Rings that are served: their queues' words.
+    private(set) var krings: [RingNumber: UInt64] = [:]
+    /// Work on them that is no forwarding, by the pair that it is served as: their queues' words.
+    private var chores: [Int: UInt64] = [:]
+    private var listeners: [RingNumber: [OwnedDescriptor]] = [:]
+    private var watchers: [RingNumber: [(monitor: NetmapPort, isCopy: Bool)]] = [:]
+    /// How many pairs are for forwarding; behind them are as many for chores on receive rings.
+    private let width: Int
+
+    init(
+        _ adapter: Adapter,
+        number: UInt16,
+        vale: UnsafeMutablePointer<SwitchPlane>,
+        page: UnsafeMutablePointer<nm_port_counters>,
+        pool: WorkerPool,
+        logger: Logger
+    ) {
+        self.adapter = adapter
+        let geometry = adapter.geometry
+        width = max(
+            1,
+            max(
+                geometry.transmitRings + geometry.hostTransmitRings,
+                geometry.receiveRings + geometry.hostReceiveRings
+            )
+        )
+        let plane = unsafe PortPlane.make(
+            number,
+            vale: vale,
+            pairs: 2 * width,
+            page: page,
+            lossless: nil
+        )
+        unsafe plane.pointee.floodsToFirst = true
+        unsafe super.init(
+            ifname: adapter.name,
+            master: nil,
+            id: adapter.name.replacing(":", with: "-"),
+            owner: nil,
+            lossless: nil,
+            plane: plane,
+            pool: pool,
+            logger: logger
+        )
+    }
+
+    override var type: String {
+        switch adapter.kind {
+        case .ephemeral, .persistent: "netmap"
+        case .interface: "interface"
+        case .pipe: "pipe"
+        case .monitor: "monitor"
+        case .null: "null"
+        }
+    }
+    override var isRunning: Bool { !krings.isEmpty }
+    override var isConnected: Bool { !listeners.isEmpty }
+    override var queues: Int {
+        max(adapter.geometry.transmitRings, adapter.geometry.receiveRings)
+    }
+    override var mtu: Int { max(0, (adapter.region?.bufferSize ?? 1514) - 14) }
+    override var isEphemeral: Bool {
+        switch adapter.kind {
+        case .persistent, .interface: false
+        default: true
+        }
+    }
+
+    override func close() {
+        stop(Array(krings.keys))
+        super.close()
+    }
+
+    // MARK: Rings
+
+    /// Begins to serve rings.
+    func start(_ rings: [RingNumber]) {
+        for ring in rings { startKring(ring) }
+        for ring in rings { startWork(ring) }
+    }
+
+    /// Makes a ring reachable without serving it: what a pipe's other end fills.
+    private func startKring(_ ring: RingNumber) {
+        guard krings[ring] == nil else { return }
+        let queue = unsafe PortQueue.make(adapter, ring)
+        guard unsafe queue.exists else { return }
+        krings[ring] = unsafe queue.word
+        unsafe publishListeners(queue.kring, ring)
+        if watchers[ring] != nil { publishWatchers(ring) }
+    }
+
+    private func startWork(_ ring: RingNumber) {
+        guard let word = krings[ring] else { return }
+        let pair = unsafe plane.pointee.pairs + ring.index
+        switch (adapter.kind, ring.direction) {
+        case (.ephemeral, .transmit), (.persistent, .transmit):
+            unsafe pair.pointee.hold = Hold()
+            unsafe nm_store32(&pair.pointee.sourceEnabled, 1)
+            unsafe nm_store64_release(&pair.pointee.source, word)
+            unsafe pool.serve(plane, ring.index, kicks: kicks(of: ring))
+        case (.ephemeral, .receive), (.persistent, .receive):
+            guard ring.index < adapter.geometry.receiveRings else { return }
+            unsafe pair.pointee.stall = Stall()
+            unsafe nm_store32(&pair.pointee.sinkEnabled, 1)
+            unsafe nm_store32(&plane.pointee.pairCount, UInt32(adapter.geometry.receiveRings))
+            unsafe nm_store64_release(&pair.pointee.sink, word)
+            for kick in kicks(of: ring) { pool.watch(kick) }
+        case (.interface, .transmit):
+            unsafe serve(Chore(.swallow, ring: kring(ring)), as: ring.index)
+        case (.pipe, .transmit):
+            startPipe(ring)
+        case (.pipe, .receive):
+            peer?.startPipe(RingNumber(.transmit, ring.index))
+        default: break
+        }
+        if ring.direction == .receive, watchers[ring]?.contains(where: { !$0.isCopy }) ?? false {
+            startRelease(ring)
+        }
+    }
+
+    /// The port of a pipe's other end.
+    var peer: NetmapPort? { lookup(adapter.peer) }
+    /// Finds the port of another adapter.
+    var lookup: (Adapter?) -> NetmapPort? = { _ in nil }
+
+    private func startPipe(_ ring: RingNumber) {
+        let other = RingNumber(.receive, ring.index)
+        guard chores[ring.index] == nil, let peer, let from = unsafe kring(ring) else { return }
+        peer.startKring(other)
+        guard let to = unsafe peer.kring(other) else { return }
+        unsafe serve(Chore(.pipe, ring: from, peer: to), as: ring.index)
+    }
+
+    private func startRelease(_ ring: RingNumber) {
+        guard chores[width + ring.index] == nil, let queue = unsafe kring(ring) else { return }
+        switch adapter.kind {
+        case .ephemeral, .persistent: break
+        default: return
+        }
+        let lock = unsafe plane.pointee.pairs + ring.index
+        unsafe serve(
+            Chore(.release, ring: queue, lock: &lock.pointee.sinkLock),
+            as: width + ring.index
+        )
+    }
+
+    private func serve(_ chore: Chore, as index: Int) {
+        let queue = unsafe PortQueue.make(chore)
+        chores[index] = unsafe queue.word
+        let pair = unsafe plane.pointee.pairs + index
+        unsafe nm_store64_release(&pair.pointee.source, queue.word)
+        unsafe pool.serve(plane, index, kicks: kicks(ofChore: index))
+    }
+
+    /// Ends serving rings: nobody touches them any more on return.
+    func stop(_ rings: [RingNumber]) {
+        for ring in rings {
+            guard krings[ring] != nil else { continue }
+            if ring.direction == .transmit {
+                endSource(ring.index)
+            } else {
+                if case .pipe = adapter.kind { peer?.endSource(ring.index) }
+                endSource(width + ring.index)
+                let pair = unsafe plane.pointee.pairs + ring.index
+                unsafe nm_store64_release(&pair.pointee.sink, 0)
+                unsafe nm_store32(&pair.pointee.sinkEnabled, 0)
+                for kick in kicks(of: ring) { pool.unwatch(kick) }
+            }
+        }
+        pool.synchronize()
+        for ring in rings {
+            guard let kring = unsafe kring(ring), let word = krings.removeValue(forKey: ring) else {
+                continue
+            }
+            unsafe Listeners.free(kring.pointee.listeners)
+            unsafe Watchers.free(kring.pointee.watchers)
+            unsafe PortQueue(word: word).free()
+        }
+    }
+
+    private func endSource(_ index: Int) {
+        let pair = unsafe plane.pointee.pairs + index
+        unsafe pool.release(plane, index)
+        unsafe nm_store64_release(&pair.pointee.source, 0)
+        pool.synchronize()
+        if let word = chores.removeValue(forKey: index) { unsafe PortQueue(word: word).free() }
+    }
+
+    // SAFETY: what a word names is freed by `stop` and `endSource`, when it is taken out.
+    private func kring(_ ring: RingNumber) -> UnsafeMutablePointer<Kring>? {
+        unsafe krings[ring].flatMap { unsafe PortQueue(word: $0).kring }
+    }
+
+    /// Does something while nobody serves the port's transmit rings.
+    func pausing(_ body: () -> Void) {
+        let sources = krings.keys.filter { $0.direction == .transmit && chores[$0.index] == nil }
+        for ring in sources { unsafe pool.release(plane, ring.index) }
+        pool.synchronize()
+        body()
+        for ring in sources { unsafe pool.serve(plane, ring.index, kicks: kicks(of: ring)) }
+    }
+
+    // MARK: Listeners
+
+    private func kicks(of ring: RingNumber) -> [OwnedDescriptor] { listeners[ring] ?? [] }
+
+    private func kicks(ofChore index: Int) -> [OwnedDescriptor] {
+        if index >= width { return kicks(of: RingNumber(.receive, index - width)) }
+        let own = kicks(of: RingNumber(.transmit, index))
+        guard case .pipe = adapter.kind else { return own }
+        return own + (peer?.kicks(of: RingNumber(.receive, index)) ?? [])
+    }
+
+    /// Says who is told of news of each ring, and by whom workers are woken.
+    func setListeners(_ new: [RingNumber: [OwnedDescriptor]]) {
+        let old = listeners
+        listeners = new
+        var retired: [UInt64] = []
+        for ring in krings.keys {
+            guard let kring = unsafe kring(ring) else { continue }
+            unsafe retired.append(kring.pointee.listeners)
+            unsafe publishListeners(kring, ring)
+            if ring.direction == .receive {
+                for kick in old[ring] ?? [] { pool.unwatch(kick) }
+                for kick in kicks(of: ring) { pool.watch(kick) }
+            } else if chores[ring.index] == nil {
+                unsafe pool.setKicks(plane, ring.index, kicks(of: ring))
+            }
+        }
+        refreshChores()
+        if case .pipe = adapter.kind { peer?.refreshChores() }
+        pool.synchronize()
+        for list in retired { unsafe Listeners.free(list) }
+    }
+
+    private func refreshChores() {
+        for index in chores.keys { unsafe pool.setKicks(plane, index, kicks(ofChore: index)) }
+    }
+
+    private func publishListeners(_ kring: UnsafeMutablePointer<Kring>?, _ ring: RingNumber) {
+        guard let kring = unsafe kring else { return }
+        let list = unsafe Listeners.make(kicks(of: ring).map(\.number))
+        unsafe nm_store64_release(&kring.pointee.listeners, list)
+    }
+
+    // MARK: Monitors
+
+    /// Has a monitor see what passes through a ring.
+    func add(_ monitor: NetmapPort, to ring: RingNumber, isCopy: Bool) {
+        watchers[ring, default: []].append((monitor, isCopy))
+        monitor.startKring(target(of: ring, in: monitor))
+        publishWatchers(ring)
+        if !isCopy, ring.direction == .receive, krings[ring] != nil { startRelease(ring) }
+    }
+
+    /// Ends `add` for all rings of a monitor; on return nobody touches it.
+    func remove(_ monitor: NetmapPort) {
+        for (ring, list) in watchers where list.contains(where: { $0.monitor === monitor }) {
+            watchers[ring] = list.filter { $0.monitor !== monitor }
+            publishWatchers(ring)
+            if watchers[ring]?.allSatisfy(\.isCopy) ?? true { endSource(width + ring.index) }
+        }
+    }
+
+    /// The monitor's ring for what passes a ring: host ring h goes to host ring h.
+    private func target(of ring: RingNumber, in monitor: NetmapPort) -> RingNumber {
+        let geometry = adapter.geometry
+        let own =
+            ring.direction == .transmit ? geometry.transmitRings : geometry.receiveRings
+        guard ring.index >= own else { return RingNumber(.receive, ring.index) }
+        return RingNumber(.receive, monitor.adapter.geometry.receiveRings + ring.index - own)
+    }
+
+    private func publishWatchers(_ ring: RingNumber) {
+        guard let kring = unsafe kring(ring) else { return }
+        let old = unsafe kring.pointee.watchers
+        let items = unsafe (watchers[ring] ?? []).compactMap { item -> Watcher? in
+            let target = target(of: ring, in: item.monitor)
+            guard let queue = unsafe item.monitor.kring(target) else { return nil }
+            return unsafe Watcher(ring: queue, isCopy: item.isCopy)
+        }
+        unsafe nm_store64_release(&kring.pointee.watchers, Watchers.make(items))
+        pool.synchronize()
+        unsafe Watchers.free(old)
+    }
+
+    /// Has whoever has a ring bound look again.
+    func alert(_ ring: RingNumber) { unsafe kring(ring)?.pointee.ringListeners() }
+
+    // MARK: Headers
+
+    /// Takes over the adapter's virtio-net header length.
+    func applyHeaderLength() {
+        pausing {
+            for ring in krings.keys {
+                let lock = unsafe plane.pointee.pairs + ring.index
+                while unsafe nm_try_lock(&lock.pointee.sinkLock) == 0 { nm_pause() }
+                unsafe kring(ring)?.pointee.headerLength = adapter.headerLength
+                unsafe nm_unlock(&lock.pointee.sinkLock)
+            }
+        }
+    }
+
+    // MARK: For people
+
+    override func describe(_ object: inout JSONObject) {
+        object["virtio-net-header"] = .integer(adapter.headerLength)
+        object["memory"] = adapter.region.map { .integer(Int($0.id)) } ?? .null
+        object["rings"] = .array(
+            krings.keys.sorted {
+                ($0.direction.rawValue, $0.index) > ($1.direction.rawValue, $1.index)
+            }.map(describe)
+        )
+    }
+
+    private func describe(_ ring: RingNumber) -> JSONValue {
+        var object: JSONObject = [
+            "direction": ring.direction == .transmit ? "tx" : "rx",
+            "ring": .integer(ring.index),
+            "slots": .integer(adapter.slots(ring.direction)),
+            "descriptors": .integer(kicks(of: ring).count),
+        ]
+        guard let file = adapter.control else { return .object(object) }
+        // SAFETY: the kring lies in the control file (Adapter's contract); a program may write to it,
+        // so that each word is loaded once and only shown.
+        let at = unsafe file.mapping.base + Int(NM_CONTROL_KRINGS)
+        let kring = unsafe (at + adapter.kring(ring) * Int(NM_KRING_SIZE))
+            .assumingMemoryBound(to: nm_kring.self)
+        object["rejected"] = .count(UInt64(unsafe nm_load32(&kring.pointee.rejects)))
+        object["drops"] = .count(unsafe nm_load64(&kring.pointee.drops))
+        let fault = unsafe nm_load32(&kring.pointee.fault)
+        if fault != 0 {
+            let names = ["", "head", "cur", "tail"]
+            let name = names.indices.contains(Int(fault)) ? names[Int(fault)] : "an index"
+            let value = unsafe nm_load32(&kring.pointee.fault_value)
+            let low = unsafe nm_load32(&kring.pointee.fault_low)
+            let high = unsafe nm_load32(&kring.pointee.fault_high)
+            object["last-rejection"] = .string("\(name) was \(value), not from \(low) to \(high)")
+        }
+        return .object(object)
+    }
+}

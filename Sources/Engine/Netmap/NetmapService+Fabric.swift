@@ -1,0 +1,119 @@
+// What the device wants done with ports and rings, done with the engine's switches and workers.
+
+import CNetmap
+import Control
+import Glibc
+import Logging
+import Netmap
+
+extension NetmapService: NetmapFabric {
+    /// The port of an adapter, made when it is needed first.
+    func port(of adapter: Adapter) -> NetmapPort? {
+        if let port = ports[ObjectIdentifier(adapter)] { return port }
+        guard let number = engine.freeNumber else {
+            engine.logger.error("no port number is free for \(adapter.name)")
+            return nil
+        }
+        let port = unsafe NetmapPort(
+            adapter,
+            number: number,
+            vale: engine.nowhere.plane,
+            page: engine.page.claim(number, name: adapter.name),
+            pool: engine.pool,
+            logger: engine.logger
+        )
+        port.lookup = { [unowned self] adapter in
+            adapter.flatMap { ports[ObjectIdentifier($0)] }
+        }
+        ports[ObjectIdentifier(adapter)] = port
+        engine.ports[number] = port
+        engine.logger.info("port added", metadata: ["port": "\(adapter.name)"])
+        return port
+    }
+
+    /// Forgets the ports of adapters that are gone.
+    func dropIdlePorts() {
+        let alive = Set((device?.adapters ?? []).map { ObjectIdentifier($0) })
+        for (key, port) in ports where !alive.contains(key) {
+            ports[key] = nil
+            engine.ports[port.number] = nil
+            port.close()
+            engine.page.release(port.number)
+            engine.logger.info("port removed", metadata: ["port": "\(port.ifname)"])
+        }
+    }
+
+    func join(_ adapter: Adapter, switch vale: String, port name: String) throws(NetmapError) {
+        let ifname = "\(vale):\(name)"
+        if let other = engine.ports.values.first(where: { $0.ifname == ifname }),
+            other !== ports[ObjectIdentifier(adapter)]
+        {
+            throw NetmapError(
+                EBUSY,
+                "'\(ifname)' is there already: \(other.type) port '\(other.id)'; choose another name"
+            )
+        }
+        guard let port = port(of: adapter) else {
+            throw NetmapError(ENOMEM, "no port number is free for '\(ifname)'")
+        }
+        // A second switch is for management only: frames go through the first (see leave).
+        guard port.master == nil else { return }
+        let state = engine.switches[vale] ?? engine.makeSwitch(vale)
+        port.master = vale
+        port.pausing { unsafe port.plane.pointee.vale = unsafe state.plane }
+        engine.enter(port, state)
+        engine.reconsiderLingering()
+    }
+
+    func leave(_ adapter: Adapter, switch vale: String, port name: String) {
+        guard let port = ports[ObjectIdentifier(adapter)], port.master == vale,
+            let state = engine.switches[vale]
+        else { return }
+        port.master = nil
+        engine.exit(port, state) {
+            port.pausing { unsafe port.plane.pointee.vale = unsafe engine.nowhere.plane }
+        }
+        engine.reconsiderLingering()
+    }
+
+    func start(_ adapter: Adapter, _ rings: [RingNumber]) { port(of: adapter)?.start(rings) }
+
+    func stop(_ adapter: Adapter, _ rings: [RingNumber]) {
+        ports[ObjectIdentifier(adapter)]?.stop(rings)
+    }
+
+    func setListeners(_ adapter: Adapter, _ listeners: [RingNumber: [DescriptorNumber]]) {
+        port(of: adapter)?.setListeners(
+            listeners.mapValues { numbers in numbers.compactMap { descriptors[$0]?.file } }
+        )
+    }
+
+    func watch(_ parent: Adapter, _ rings: [RingNumber], by monitor: Adapter, isCopy: Bool) {
+        guard let parent = port(of: parent), let monitor = port(of: monitor) else { return }
+        for ring in rings { parent.add(monitor, to: ring, isCopy: isCopy) }
+    }
+
+    func unwatch(_ monitor: Adapter) {
+        guard let monitor = ports[ObjectIdentifier(monitor)] else { return }
+        for port in ports.values { port.remove(monitor) }
+    }
+
+    func alert(_ adapter: Adapter, _ rings: [RingNumber]) {
+        for ring in rings { ports[ObjectIdentifier(adapter)]?.alert(ring) }
+    }
+
+    func headerLengthChanged(_ adapter: Adapter) {
+        ports[ObjectIdentifier(adapter)]?.applyHeaderLength()
+    }
+
+    var valePorts: [(vale: String, port: String)] {
+        engine.switches.values.sorted { $0.name < $1.name }.flatMap { state in
+            state.ports.sorted().compactMap { number in
+                guard let name = engine.ports[number]?.ifname else { return nil }
+                // A persistent port is called by its own name on the switch, too.
+                let port = name.split(separator: ":", maxSplits: 1).last.map(String.init) ?? name
+                return (state.name, port)
+            }
+        }
+    }
+}

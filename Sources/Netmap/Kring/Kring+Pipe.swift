@@ -1,0 +1,85 @@
+// A pipe: what one end sends is the other end's at once, buffers and all (netmap-spec 2.13).
+
+import CNetmap
+
+extension Kring {
+    /// Moves what the sender put into this transmit ring to the other end's receive ring, and brings
+    /// the sender the buffers that the receiver has given back.
+    ///
+    /// The two rings have as many slots and lie in one region. The receiver sees whole frames only.
+    ///
+    /// - Parameters:
+    ///   - receiver: the other end's receive ring.
+    ///   - rx: counters of the direction from the sender.
+    ///   - tx: counters of the direction to the receiver.
+    /// - Returns: whether anything moved.
+    package mutating func transfer(
+        to receiver: inout Kring,
+        rx: DirectionCounters,
+        tx: DirectionCounters
+    ) -> Bool {
+        let hasReturned = bringBack(from: &receiver)
+        // SAFETY: as in `collect`; slots are moved as they are, nothing that they name is touched.
+        let head = Int(unsafe nm_load32_acquire(headCell))
+        var count = head - hwcur
+        if count < 0 { count += slotCount }
+        var given = hwtail - hwcur
+        if given < 0 { given += slotCount }
+        guard head < slotCount, count <= given, count != 0 else { return hasReturned }
+        if watchers != 0 { show(hwcur, count) }
+        var j = hwcur
+        var complete = receiver.hwtail
+        var packets = 0
+        var bytes = 0
+        var open = 0
+        for _ in 0..<count {
+            let from = unsafe slotBase + j &* NM_SLOT_SIZE
+            let to = unsafe receiver.slotBase + j &* NM_SLOT_SIZE
+            let word = unsafe nm_load64(from)
+            unsafe nm_store64(to, word & ~(UInt64(NS_BUF_CHANGED) &<< 48))
+            unsafe nm_store64(to + 8, nm_load64(from + 8))
+            if word & (UInt64(NS_BUF_CHANGED) &<< 48) != 0 {
+                unsafe nm_store64(from, word & ~(UInt64(NS_BUF_CHANGED) &<< 48))
+            }
+            j = j + 1 == slotCount ? 0 : j + 1
+            open += Int((word &>> 32) & 0xffff)
+            if word & (UInt64(NS_MOREFRAG) &<< 48) == 0 {
+                complete = j
+                packets += 1
+                bytes += open
+                open = 0
+            }
+        }
+        hwcur = head
+        unsafe nm_store32_release(hwcurCell, UInt32(truncatingIfNeeded: head))
+        if complete != receiver.hwtail {
+            receiver.hwtail = complete
+            receiver.publish()
+            rx.count(packets: packets, bytes: bytes)
+            tx.count(packets: packets, bytes: bytes)
+        }
+        return true
+    }
+
+    /// Gives the sender back what the receiver has released, with the receiver's buffers in it.
+    private mutating func bringBack(from receiver: inout Kring) -> Bool {
+        let before = receiver.hwcur
+        receiver.takeBack()
+        var count = receiver.hwcur - before
+        if count == 0 { return false }
+        if count < 0 { count += slotCount }
+        var j = before
+        for _ in 0..<count {
+            // SAFETY: `j` stays below `slotCount`.
+            let from = unsafe receiver.slotBase + j &* NM_SLOT_SIZE
+            let to = unsafe slotBase + j &* NM_SLOT_SIZE
+            unsafe nm_store64(to, nm_load64(from))
+            unsafe nm_store64(to + 8, nm_load64(from + 8))
+            j = j + 1 == slotCount ? 0 : j + 1
+        }
+        if watchers != 0 { swap(before, count) }
+        hwtail = receiver.hwcur == 0 ? slotCount - 1 : receiver.hwcur - 1
+        publish()
+        return true
+    }
+}
