@@ -7,9 +7,11 @@ SWIFT_BUILD = swift build -c release --static-swift-stdlib --product wirevale
 
 build: ## debug build of everything
 	swift build --build-tests
+	scripts/build-shim .build/debug
 
-release: ## the static binary, .build/release/wirevale
+release: ## the static binary, .build/release/wirevale, and the preload library beside it
 	$(SWIFT_BUILD)
+	scripts/build-shim
 
 library: ## libnetmap for C programs, .build/release/libnetmap.a
 	swift build -c release --product netmap
@@ -48,8 +50,9 @@ fmt: ## mend the formatting
 DATA = $(DESTDIR)$(PREFIX)/share
 HEADERS = net/netmap.h net/netmap_user.h net/netmap_virt.h libnetmap.h
 
-install: release library ## the command, its completions and its unit files; headers and library for C
+install: release library ## the command, the preload library, completions and unit files; headers and library for C
 	install -D -m 755 .build/release/wirevale $(DESTDIR)$(PREFIX)/bin/wirevale
+	install -D -m 755 .build/release/libnetmap-shim.so $(DESTDIR)$(PREFIX)/lib/wirevale/libnetmap-shim.so
 	install -d $(DATA)/bash-completion/completions $(DATA)/zsh/site-functions $(DATA)/fish/vendor_completions.d
 	.build/release/wirevale --generate-completion-script bash > $(DATA)/bash-completion/completions/wirevale
 	.build/release/wirevale --generate-completion-script zsh > $(DATA)/zsh/site-functions/_wirevale
@@ -61,7 +64,7 @@ install: release library ## the command, its completions and its unit files; hea
 	sed 's|@PREFIX@|$(PREFIX)|' Sources/LibNetmap/libnetmap.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/libnetmap.pc
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/wirevale $(DATA)/bash-completion/completions/wirevale $(DATA)/zsh/site-functions/_wirevale $(DATA)/fish/vendor_completions.d/wirevale.fish
+	rm -f $(DESTDIR)$(PREFIX)/bin/wirevale $(DESTDIR)$(PREFIX)/lib/wirevale/libnetmap-shim.so $(DATA)/bash-completion/completions/wirevale $(DATA)/zsh/site-functions/_wirevale $(DATA)/fish/vendor_completions.d/wirevale.fish
 	rm -f $(HEADERS:%=$(DESTDIR)$(PREFIX)/include/%) $(DESTDIR)$(PREFIX)/lib/libnetmap.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/libnetmap.pc
 
 clean:

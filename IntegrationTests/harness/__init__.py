@@ -9,10 +9,11 @@ from .engine import Engine
 from .guest import Guest
 from .process import Failed, Skipped, eventually
 from .qmp import QMP, QMPError
+from .shim import Shim
 from .test import Test, run
 from .testpmd import Testpmd, virtio_user, vhost
 
 __all__ = [
-    "Engine", "Failed", "Guest", "QMP", "QMPError", "Skipped", "Test", "Testpmd",
+    "Engine", "Failed", "Guest", "QMP", "QMPError", "Shim", "Skipped", "Test", "Testpmd",
     "accelerator", "eventually", "run", "vhost", "virtio_user",
 ]
