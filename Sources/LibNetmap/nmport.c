@@ -441,8 +441,8 @@ int nmport_register(struct nmport_d *port) {
     }
     if (ioctl(port->fd, NIOCCTRL, &port->hdr) < 0) {
         int failure = errno, blamed = 0;
-        struct nmreq_option *option = (struct nmreq_option *)(uintptr_t)port->hdr.nr_options;
-        for (; option; option = (struct nmreq_option *)(uintptr_t)option->nro_next) {
+        struct nmreq_option *option;
+        nmreq_foreach_option(&port->hdr, option) {
             if (option->nro_status == 0)
                 continue;
             blamed = 1;

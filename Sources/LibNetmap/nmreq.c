@@ -21,10 +21,12 @@ void nmreq_push_option(struct nmreq_header *header, struct nmreq_option *option)
 }
 
 struct nmreq_option *nmreq_find_option(struct nmreq_header *header, uint32_t reqtype) {
-    struct nmreq_option *option = option_at(header->nr_options);
-    while (option && option->nro_reqtype != reqtype)
-        option = option_at(option->nro_next);
-    return option;
+    struct nmreq_option *option;
+    nmreq_foreach_option(header, option) {
+        if (option->nro_reqtype == reqtype)
+            return option;
+    }
+    return NULL;
 }
 
 void nmreq_remove_option(struct nmreq_header *header, struct nmreq_option *option) {

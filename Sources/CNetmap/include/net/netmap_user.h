@@ -200,11 +200,11 @@ enum {
 };
 
 // The text of why nm_parse failed fits in this.
-#define NM_PARSE_ERROR_SIZE 80
+#define MAXERRMSG 80
 
 static inline int nm_parse_fail_(char *error, const char *why) {
     if (error)
-        snprintf(error, NM_PARSE_ERROR_SIZE, "%s", why);
+        snprintf(error, MAXERRMSG, "%s", why);
     errno = EINVAL;
     return -1;
 }
@@ -227,7 +227,7 @@ static inline int nm_parse_number_(const char **at, unsigned long limit, unsigne
 //     -N         ring N
 //     {N }N      pipe N, its master or slave end
 //
-// Returns 0, or -1 with errno EINVAL and a text of at most NM_PARSE_ERROR_SIZE bytes in `error`.
+// Returns 0, or -1 with errno EINVAL and a text of at most MAXERRMSG bytes in `error`.
 static inline int nm_parse(const char *ifname, struct nm_desc *d, char *error) {
     const char *at = ifname;
     int vale = 0;
@@ -376,7 +376,7 @@ static inline struct nm_desc *nm_open(
     d->self = d;
     d->fd = -1;
     const char *why = "out of memory";
-    char error[NM_PARSE_ERROR_SIZE] = "";
+    char error[MAXERRMSG] = "";
     int failure;
     if (req)
         d->req = *req;
