@@ -436,7 +436,8 @@ int nmport_register(struct nmport_d *port) {
     }
     port->fd = open(NETMAP_DEVICE_NAME, O_RDWR);
     if (port->fd < 0) {
-        nmctx_ferror(port->ctx, "%s: cannot open " NETMAP_DEVICE_NAME ": %s", port->hdr.nr_name, strerror(errno));
+        nmctx_ferror(port->ctx, "%s: cannot open " NETMAP_DEVICE_NAME ": %s%s", port->hdr.nr_name,
+            strerror(errno), NM_NO_DEVICE(errno));
         return -1;
     }
     if (ioctl(port->fd, NIOCCTRL, &port->hdr) < 0) {

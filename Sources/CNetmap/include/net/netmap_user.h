@@ -7,8 +7,11 @@
 #define _NET_NETMAP_USER_H_
 
 #define NETMAP_DEVICE_NAME "/dev/netmap"
+// What to tell whoever has no such device.
+#define NM_NO_DEVICE(error) ((error) == ENOENT ? " (run the program under: wirevale shim PROGRAM ...)" : "")
 
 #include <ctype.h>
+#include <errno.h>
 #include <net/if.h>
 #include <net/netmap.h>
 #include <stdint.h>
@@ -100,7 +103,6 @@ static inline void nm_pkt_copy(const void *from, void *to, int length) {
 #if defined(NETMAP_WITH_LIBS) && !defined(_NET_NETMAP_USER_LIBS_)
 #define _NET_NETMAP_USER_LIBS_
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -458,7 +460,8 @@ static inline struct nm_desc *nm_open(
 
 fail:
     failure = errno;
-    fprintf(stderr, "nm_open: %s: %s (%s)\n", ifname, why, strerror(failure));
+    fprintf(stderr, "nm_open: %s: %s: %s%s\n", ifname, why, strerror(failure),
+            d->fd == -1 ? NM_NO_DEVICE(failure) : "");
     nm_close(d);
     errno = failure;
     return NULL;
