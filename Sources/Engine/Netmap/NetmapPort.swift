@@ -28,14 +28,7 @@ import Netmap
         logger: Logger
     ) {
         self.adapter = adapter
-        let geometry = adapter.geometry
-        width = max(
-            1,
-            max(
-                geometry.transmitRings + geometry.hostTransmitRings,
-                geometry.receiveRings + geometry.hostReceiveRings
-            )
-        )
+        width = NetmapPort.width(of: adapter)
         let plane = unsafe PortPlane.make(
             number,
             vale: vale,
@@ -55,6 +48,16 @@ import Netmap
             logger: logger
         )
     }
+
+    /// How many pairs an adapter's rings need.
+    private static func width(of adapter: Adapter) -> Int {
+        let geometry = adapter.geometry
+        let transmit = geometry.transmitRings + geometry.hostTransmitRings
+        return max(1, max(transmit, geometry.receiveRings + geometry.hostReceiveRings))
+    }
+
+    /// Whether the adapter has got more rings than there is room for; it has none that is served then.
+    var isTooNarrow: Bool { krings.isEmpty && NetmapPort.width(of: adapter) > width }
 
     override var type: String {
         switch adapter.kind {

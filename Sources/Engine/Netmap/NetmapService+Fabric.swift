@@ -9,8 +9,11 @@ import Netmap
 extension NetmapService: NetmapFabric {
     /// The port of an adapter, made when it is needed first.
     func port(of adapter: Adapter) -> NetmapPort? {
-        if let port = ports[ObjectIdentifier(adapter)] { return port }
-        guard let number = engine.freeNumber else {
+        let old = ports[ObjectIdentifier(adapter)]
+        if let old, !old.isTooNarrow { return old }
+        // An interface that is opened with more host rings than before is on no switch.
+        old?.close()
+        guard let number = old?.number ?? engine.freeNumber else {
             engine.logger.error("no port number is free for \(adapter.name)")
             return nil
         }
@@ -18,7 +21,7 @@ extension NetmapService: NetmapFabric {
             adapter,
             number: number,
             vale: engine.nowhere.plane,
-            page: engine.page.claim(number, name: adapter.name),
+            page: engine.page.claim(number, name: adapter.name, keeping: old != nil),
             pool: engine.pool,
             logger: engine.logger
         )
@@ -27,7 +30,7 @@ extension NetmapService: NetmapFabric {
         }
         ports[ObjectIdentifier(adapter)] = port
         engine.ports[number] = port
-        engine.logger.info("port added", metadata: ["port": "\(adapter.name)"])
+        if old == nil { engine.logger.info("port added", metadata: ["port": "\(adapter.name)"]) }
         return port
     }
 
