@@ -40,6 +40,24 @@ struct EngineOptions: ParsableArguments {
 
     /// Connects to the engine and starts it if need be.
     func connectOrStart() throws -> ControlClient { try EngineLauncher(directory).connect() }
+
+    /// The same for a process that turns into another program: another process starts the engine,
+    /// or the program would find itself the parent of an engine that it knows nothing of.
+    func connectFromOutside() throws -> ControlClient {
+        if let client = try EngineLauncher(directory).connectIfRunning() { return client }
+        let words = ["/proc/self/exe", "launch", "--runtime-dir", directory.path]
+        guard let run = ProgramRun.run(words, timeout: .seconds(15)) else {
+            throw Failure(.unavailable, "cannot run /proc/self/exe to start the engine")
+        }
+        guard run.status == 0 else {
+            let status = run.status.flatMap(ExitStatus.init(rawValue:)) ?? .unavailable
+            // The message was made for a terminal; it gets its name and newline again.
+            let output = run.output[...]
+            let text = output.hasPrefix("wirevale: ") ? output.dropFirst(10).dropLast() : output
+            throw Failure(status, text.isEmpty ? "the engine did not start" : String(text))
+        }
+        return try connect()
+    }
 }
 
 /// How to print.
@@ -48,8 +66,8 @@ struct OutputOptions: ParsableArguments {
     var json = false
 }
 
-/// Starts the engine if none runs; what `qemu` runs before it turns into QEMU, so that the engine
-/// does not become a child of a guest.
+/// Starts the engine if none runs; what `qemu` and `shim` run before they turn into other programs,
+/// so that the engine does not become a child of those.
 struct Launch: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Start the engine unless it runs.",

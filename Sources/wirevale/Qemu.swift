@@ -63,7 +63,7 @@ struct Qemu: ParsableCommand {
             let groups = command.groups(sockets: sockets, monitor: monitor)
             return print(ShellText.lines([[program]] + groups))
         }
-        let client = try connect()
+        let client = try engine.connectFromOutside()
         for port in command.ports { sockets[port.id] = try PortClaim(port).socket(client) }
         let monitor = register(command, client)
         client.keepOpenAcrossExec()
@@ -98,25 +98,6 @@ struct Qemu: ParsableCommand {
             }
         }
         return nil
-    }
-
-    /// Connects to the engine, which another process starts if need be: QEMU must not find
-    /// itself the parent of an engine that it knows nothing of.
-    private func connect() throws -> ControlClient {
-        let directory = engine.directory
-        if let client = try EngineLauncher(directory).connectIfRunning() { return client }
-        let words = ["/proc/self/exe", "launch", "--runtime-dir", directory.path]
-        guard let run = ProgramRun.run(words, timeout: .seconds(15)) else {
-            throw Failure(.unavailable, "cannot run /proc/self/exe to start the engine")
-        }
-        guard run.status == 0 else {
-            let status = run.status.flatMap(ExitStatus.init(rawValue:)) ?? .unavailable
-            // The message was made for a terminal; it gets its name and newline again.
-            let output = run.output[...]
-            let text = output.hasPrefix("wirevale: ") ? output.dropFirst(10).dropLast() : output
-            throw Failure(status, text.isEmpty ? "the engine did not start" : String(text))
-        }
-        return try engine.connect()
     }
 
     private func start(_ program: String, _ words: [String]) throws {

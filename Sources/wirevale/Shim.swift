@@ -50,12 +50,14 @@ struct Shim: ParsableCommand {
             return print((settings + words.map(ShellText.quote)).joined(separator: " "))
         }
         guard let program = words.first else {
-            throw Failure(.usage, "no program; write it after the options, as in 'wirevale shim pkt-gen -i vale0:a'")
+            throw Failure(
+                .usage,
+                "no program; write it after the options, as in 'wirevale shim pkt-gen -i vale0:a'"
+            )
         }
         guard ProgramRun.find(program) != nil else {
             throw Failure(.unavailable, "there is no program '\(program)'")
         }
-        // The program must not find itself the parent of an engine that it knows nothing of.
         _ = try engine.connectFromOutside()
         for variable in variables { unsafe setenv(variable.name, variable.value, 1) }
         fflush(nil)
@@ -63,7 +65,8 @@ struct Shim: ParsableCommand {
             _ = unsafe execvp(program, argv)
             return errno
         }
-        throw Failure(.unavailable, "cannot run \(program): \(ErrorText.of(code))")
+        let reason = unsafe strerror(code).map { unsafe String(cString: $0) } ?? "error \(code)"
+        throw Failure(.unavailable, "cannot run \(program): \(reason)")
     }
 
     /// What the library looks for, and the dynamic linker.

@@ -190,14 +190,17 @@ final class NetmapService {
         }
         let answer = perform(call, passed.first, channel)
         var message = answer.bytes
-        let numbers = answer.files.map(\.number)
-        let sent = unsafe nm_send(
-            channel.file.number,
-            &message,
-            message.count,
-            numbers,
-            Int32(numbers.count)
-        )
+        // The files close with the answer, whose last use would otherwise be this list.
+        let sent = withExtendedLifetime(answer) {
+            let numbers = answer.files.map(\.number)
+            return unsafe nm_send(
+                channel.file.number,
+                &message,
+                message.count,
+                numbers,
+                Int32(numbers.count)
+            )
+        }
         // Who does not read its answers is not one of our libraries.
         if sent != Int64(message.count) { end(id) }
     }
