@@ -23,7 +23,8 @@ package protocol NetmapFabric: AnyObject {
     /// Makes `adapter` the port `port` of switch `vale`, which is made if there is none.
     ///
     /// A persistent port that is on a switch already is spliced: what that switch sends to it goes out on
-    /// `vale`, and back. The frames of an adapter that is on no switch are taken and dropped.
+    /// `vale`, and back. An interface that joins has no rings in memory: whoever serves it passes its frames
+    /// on. The frames of an adapter that is on no switch are taken and dropped.
     ///
     /// - Throws: EBUSY or EEXIST if the name is taken (by a guest, say).
     func join(_ adapter: Adapter, switch vale: String, port: String) throws(NetmapError)
