@@ -107,6 +107,12 @@ let package = Package(
             dependencies: ["CNetmap", "Netmap", "VhostUser", "Wire", "TestSupport"],
             swiftSettings: settings
         ),
+        // Proves that the API can be used without one `unsafe`.
+        .testTarget(
+            name: "SafeClientTests",
+            dependencies: ["Netmap", "Vale"],
+            swiftSettings: settings
+        ),
         .target(
             name: "LibNetmapProbe",
             dependencies: ["LibNetmap"],

@@ -20,6 +20,11 @@ import CNetmap
         return UInt64(UInt(bitPattern: list))
     }
 
+    /// The same for ports of this process.
+    package static func make(_ bells: [Doorbell]) -> UInt64 {
+        unsafe make(bells.map(\.ringing.number))
+    }
+
     /// Frees what `make` made, when no worker can use it any more.
     package static func free(_ address: UInt64) {
         guard let list = unsafe UnsafeMutablePointer<Listeners>(bitPattern: UInt(address)) else {
