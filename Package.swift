@@ -59,7 +59,7 @@ let package = Package(
         .executableTarget(
             name: "wirevale",
             dependencies: [
-                "CNetmap", "Control", "Engine", "Netmap",
+                "CNetmap", "Control", "Engine", "Netmap", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

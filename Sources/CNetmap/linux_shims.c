@@ -161,10 +161,12 @@ int nm_epoll_modify(int epoll, int fd, uint32_t events, uint64_t token) {
 
 int nm_epoll_remove(int epoll, int fd) { return epoll_control(epoll, EPOLL_CTL_DEL, fd, 0, 0); }
 
-int nm_wait_readable(int fd, int64_t timeout_ns) {
-    struct pollfd p = {.fd = fd, .events = POLLIN};
+int nm_wait_readable(const int *fds, int count, int64_t timeout_ns) {
+    struct pollfd p[4];
+    if (count < 0 || count > 4) return -EINVAL;
+    for (int i = 0; i < count; i++) p[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
     struct timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-    return result(ppoll(&p, 1, timeout_ns < 0 ? NULL : &t, NULL));
+    return result(ppoll(p, (nfds_t)count, timeout_ns < 0 ? NULL : &t, NULL));
 }
 
 int nm_epoll_wait(int epoll, struct nm_event *events, int capacity, int timeout_ms) {

@@ -48,7 +48,8 @@ struct nm_event {
     uint64_t token;
     uint32_t events;
 };
-int nm_wait_readable(int fd, int64_t timeout_ns); // 1, 0 after the timeout (negative: none)
+// How many of `fds`, at most 4, can be read; 0 after the timeout (negative: none).
+int nm_wait_readable(const int *fds, int count, int64_t timeout_ns);
 int nm_epoll_wait(int epoll, struct nm_event *events, int capacity, int timeout_ms);
 
 int nm_signalfd(const int *signals, int count); // blocks them for this thread and its children

@@ -28,6 +28,7 @@ extension Port {
     ///   - wanted: what to wait for; nothing only syncs.
     ///   - timeout: how long to wait; nil for ever.
     /// - Returns: what is ready; nothing after the timeout.
+    /// - Throws: when the engine has ended, or a ring was taken away.
     public func poll(
         _ wanted: Readiness,
         timeout: Duration? = nil
@@ -39,14 +40,47 @@ extension Port {
             arm(wanted)
             ready = try look(wanted)
             if !ready.isEmpty { break }
-            Port.sleep(on: core.handle.socket, until: deadline)
+            Port.sleep(on: [core.handle.socket.number], until: deadline)
             core.drain()
             ready = try look(wanted)
         }
         return ready
     }
 
-    /// The same for a task, which is suspended meanwhile and holds no thread.
+    /// Waits until either of two ports is ready, which is what a bridge does.
+    ///
+    /// - Parameters:
+    ///   - first: a port.
+    ///   - wanted: what to wait for at it.
+    ///   - second: another one.
+    ///   - other: what to wait for at that.
+    ///   - timeout: how long to wait; nil for ever.
+    /// - Returns: what each is ready for; nothing after the timeout.
+    /// - Throws: when an engine has ended, or a ring was taken away.
+    public static func poll(
+        _ first: borrowing Port,
+        _ wanted: Readiness,
+        _ second: borrowing Port,
+        _ other: Readiness,
+        timeout: Duration? = nil
+    ) throws(PortError) -> (Readiness, Readiness) {
+        let deadline = timeout.map { ContinuousClock.now + $0 }
+        let sockets = [first.core.handle.socket.number, second.core.handle.socket.number]
+        while true {
+            var ready = (try first.look(wanted), try second.look(other))
+            if !ready.0.isEmpty || !ready.1.isEmpty { return ready }
+            if let deadline, ContinuousClock.now >= deadline { return ([], []) }
+            first.arm(wanted)
+            second.arm(other)
+            ready = (try first.look(wanted), try second.look(other))
+            if !ready.0.isEmpty || !ready.1.isEmpty { return ready }
+            Port.sleep(on: sockets, until: deadline)
+            first.core.drain()
+            second.core.drain()
+        }
+    }
+
+    /// Waits as `poll` does, for a task: it is suspended meanwhile and holds no thread.
     ///
     /// - Throws: as the others, or `CancellationError` when the task is cancelled.
     public func wait(for wanted: Readiness, timeout: Duration? = nil) async throws -> Readiness {
@@ -118,17 +152,18 @@ extension Port {
     }
 
     private static func sleep(
-        on socket: OwnedDescriptor,
+        on sockets: [Int32],
         until deadline: ContinuousClock.Instant?
     ) {
         guard let deadline else {
-            _ = nm_wait_readable(socket.number, -1)
+            _ = unsafe nm_wait_readable(sockets, Int32(sockets.count), -1)
             return
         }
         let (seconds, attoseconds) = max(.zero, deadline - .now).components
         let most: Int64 = 1_000_000  // seconds; who waits longer is woken and waits again
-        _ = nm_wait_readable(
-            socket.number,
+        _ = unsafe nm_wait_readable(
+            sockets,
+            Int32(sockets.count),
             min(seconds, most) * 1_000_000_000 + attoseconds / 1_000_000_000
         )
     }

@@ -4,7 +4,7 @@ import CNetmap
 import Glibc
 import Synchronization
 
-/// A bound descriptor with its memory. Unbinds with its last user.
+/// A bound descriptor with its memory, which unbinds with its last user.
 @safe final class PortCore: @unchecked Sendable {
     // Unchecked: constant but for what is in shared memory, where every word is an atomic, and for the
     // theft of a dead holder's lock, in which a lost note costs 10 ms.

@@ -27,6 +27,8 @@ extension PortSpace {
     /// Looks a port up, which makes one of a switch or a pipe for the moment.
     ///
     /// - Parameter text: a specification, or the engine's name for an interface.
+    /// - Returns: what the port has.
+    /// - Throws: why it cannot be looked up.
     public func info(of text: String) throws(PortError) -> PortInfo {
         let name =
             text.hasPrefix("netmap:") || text.hasPrefix("vale")
@@ -101,6 +103,7 @@ extension PortSpace {
     ///   - withHost: brings the interface's host stack along.
     ///   - memoryID: the region to use, 0 for its own.
     /// - Returns: its number on the switch.
+    /// - Throws: why it cannot be attached.
     @discardableResult
     public func attach(
         _ name: String,

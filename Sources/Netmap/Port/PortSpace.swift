@@ -16,6 +16,7 @@ public struct PortSpace: Sendable {
     ///
     /// - Parameter socket: its netmap.sock; by default $WIREVALE_NETMAP, else the one in the runtime
     ///   directory of this user's engine ($WIREVALE_RUNTIME_DIR, and so on).
+    /// - Returns: the space; whether an engine is there shows when a port is opened.
     public static func engine(socket: String? = nil) -> PortSpace {
         PortSpace(EngineBackend(socket ?? EngineBackend.defaultSocket))
     }

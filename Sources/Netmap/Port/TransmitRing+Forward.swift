@@ -12,7 +12,10 @@ extension TransmitRing {
     ///
     /// Frames of several slots keep their order; their pieces may go in two calls.
     ///
-    /// - Parameter copying: copies even where buffers could be exchanged.
+    /// - Parameters:
+    ///   - source: where frames have come.
+    ///   - limit: most slots.
+    ///   - copying: copies even where buffers could be exchanged.
     /// - Returns: how many slots were moved.
     @_noLocks @discardableResult @inlinable
     public mutating func forward(
@@ -41,7 +44,10 @@ extension TransmitRing {
     ///
     /// Frames of several slots pass as they are.
     ///
-    /// - Parameter body: returns whether the frame goes on; else it is dropped here.
+    /// - Parameters:
+    ///   - source: where frames have come.
+    ///   - limit: most slots.
+    ///   - body: returns whether the frame goes on; else it is dropped here.
     /// - Returns: how many slots were taken from `source`.
     @discardableResult @inlinable
     public mutating func forward(

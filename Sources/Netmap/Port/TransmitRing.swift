@@ -58,8 +58,10 @@ public import CNetmap
 
     /// Fills up to `limit` free slots with a frame each, written in place.
     ///
-    /// - Parameter body: gets the frame's number in the batch and a buffer with whatever is in it, and
-    ///   returns the frame's length.
+    /// - Parameters:
+    ///   - limit: most frames.
+    ///   - body: gets the frame's number in the batch and a buffer with whatever is in it, and returns
+    ///     the frame's length.
     /// - Returns: how many frames there are.
     @discardableResult @inlinable
     public mutating func send(

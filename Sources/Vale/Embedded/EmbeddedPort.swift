@@ -101,7 +101,7 @@ final class EmbeddedSwitch {
 
     func setListeners(_ new: [RingNumber: [Doorbell]]) {
         listeners = new
-        for unsafering in unsafe krings.keys { publishListeners(ring) }
+        for ring in unsafe Array(krings.keys) { publishListeners(ring) }
     }
 
     private func publishListeners(_ ring: RingNumber) {
@@ -142,8 +142,8 @@ final class EmbeddedSwitch {
     }
 
     func applyHeaderLength() {
-        for unsafekring in unsafe krings.values {
-            unsafe kring.pointee.headerLength = adapter.headerLength
+        for ring in unsafe Array(krings.keys) {
+            unsafe kring(ring)?.pointee.headerLength = adapter.headerLength
         }
     }
 }
