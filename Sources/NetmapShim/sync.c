@@ -221,22 +221,31 @@ static inline uint16_t pass_over(const struct ring_ref *ref, uint32_t from, uint
 
 // ---- Pipes: the two ends move the slots themselves
 
-static inline uint16_t hand_over(const struct ring_ref *ref, uint32_t index) {
+static inline uint64_t hand_over(const struct ring_ref *ref, uint32_t index) {
     uint8_t *from = slot_at(ref->ring, index), *to = slot_at(ref->peer_ring, index);
     uint64_t word = nm_load64(from), pointer = nm_load64(from + NM_SLOT_PTR);
     uint16_t flags = (uint16_t)(word >> 48);
     nm_store64(to, word);
     nm_store64(to + NM_SLOT_PTR, pointer);
     if (flags & NS_BUF_CHANGED) nm_store16(from + NM_SLOT_FLAGS, (uint16_t)(flags & ~NS_BUF_CHANGED));
-    return flags;
+    return word;
 }
 
 // TX: whole slots to the receiver; it is shown them up to the end of the last complete frame.
 static void pipe_send(struct binding *b, int fd, struct ring_ref *ref, uint32_t base, uint32_t head) {
     struct nm_kring *k = ref->kring, *peer = ref->peer;
     uint32_t limit = nm_load32(&peer->hwtail), before = limit;
-    for (uint32_t i = base; i != head; i = next(i, ref->slots))
-        if (!(hand_over(ref, i) & NS_MOREFRAG)) limit = next(i, ref->slots);
+    uint64_t packets = 0, bytes = 0;
+    for (uint32_t i = base; i != head; i = next(i, ref->slots)) {
+        uint64_t word = hand_over(ref, i);
+        bytes += (uint16_t)(word >> 32);
+        if (!(word >> 48 & NS_MOREFRAG)) {
+            limit = next(i, ref->slots);
+            packets++;
+        }
+    }
+    nm_count(&k->packets, packets);
+    nm_count(&k->bytes, bytes);
     nm_store32(&k->hwcur, head);
     nm_store32_release(&k->head, head);
     if (limit == before) return;
@@ -302,6 +311,10 @@ static enum sync_result sync_ring(struct binding *b, int fd, struct ring_ref *re
     enum sync_result result = admit(ref, mode, &is_pipe);
     if (UNLIKELY(result != SYNC_DONE)) return result;
     if (UNLIKELY(!try_lock(ref))) return SYNC_BUSY;
+    if (UNLIKELY(nm_load32(&k->mode) != mode)) { // a monitor came in between
+        unlock(ref);
+        return sync_ring(b, fd, ref, transmit, stamp);
+    }
     struct netmap_ring *ring = ref->ring;
     struct indices i = {.head = nm_load32_acquire(&ring->head), .cur = nm_load32(&ring->cur)};
     uint32_t tail = nm_load32(&ring->tail), shown = nm_load32(&k->tail);
@@ -348,6 +361,10 @@ enum sync_result sync_block(struct binding *b, int fd, struct ring_ref *ref, boo
     enum sync_result result = admit(ref, mode, &is_pipe);
     if (result != SYNC_DONE) return result;
     if (!try_lock(ref)) return SYNC_BUSY;
+    if (UNLIKELY(nm_load32(&k->mode) != mode)) {
+        unlock(ref);
+        return sync_block(b, fd, ref, transmit, head, cur, hwcur, hwtail);
+    }
     uint32_t tail = nm_load32_acquire(&k->hwtail);
     struct indices i = {head, cur, nm_load32(&k->head), transmit ? nm_load32(&k->tail) : tail};
     uint32_t value, low, high, fault;

@@ -146,6 +146,7 @@ enum {
 // engine; for NM_KRING_PIPE, the sender's syncs write hwcur of the TX ring and hwtail of the RX ring, the
 // receiver's hwcur of the RX ring and hwtail of the TX ring.
 struct nm_kring {
+    // (A sync reads `mode` after it has taken the lock: the engine changes the mode, then waits for it.)
     uint32_t lock;    // thread that is inside a sync, 0 for none; who finds it taken does nothing
     uint32_t head;    // the program's slots before it are given away
     uint32_t cur;     // rcur: what wake-ups are about
@@ -167,7 +168,7 @@ struct nm_kring {
     uint32_t loop; // NM_LOOP_*, written by the engine only
     uint64_t ring;  // offset of the netmap_ring in the region
     uint64_t drops; // frames that did not fit (VALE's silence, broken)
-    uint32_t reserved2[4];
+    uint64_t packets, bytes; // NM_KRING_PIPE: frames sent, as the sender's syncs have counted them
 };
 
 #define NM_CONTROL_MAGIC 0x314c5443564e5257ull // "WRNVCTL1"
@@ -194,6 +195,8 @@ enum {
     NM_KRING_NOTIFIED = 76,
     NM_KRING_MODE = 80,
     NM_KRING_DROPS = 104,
+    NM_KRING_PACKETS = 112,
+    NM_KRING_BYTES = 120,
     NM_KRING_SLOTS = 84,
     NM_KRING_PEER = 88,
     NM_KRING_LOOP = 92,
@@ -213,6 +216,8 @@ _Static_assert(__builtin_offsetof(struct nm_kring, sleeping) == NM_KRING_SLEEPIN
 _Static_assert(__builtin_offsetof(struct nm_kring, notified) == NM_KRING_NOTIFIED, "notified");
 _Static_assert(__builtin_offsetof(struct nm_kring, mode) == NM_KRING_MODE, "mode");
 _Static_assert(__builtin_offsetof(struct nm_kring, drops) == NM_KRING_DROPS, "drops");
+_Static_assert(__builtin_offsetof(struct nm_kring, packets) == NM_KRING_PACKETS, "packets");
+_Static_assert(__builtin_offsetof(struct nm_kring, bytes) == NM_KRING_BYTES, "bytes");
 _Static_assert(__builtin_offsetof(struct nm_kring, slots) == NM_KRING_SLOTS, "slots");
 _Static_assert(__builtin_offsetof(struct nm_kring, peer) == NM_KRING_PEER, "peer");
 _Static_assert(__builtin_offsetof(struct nm_kring, loop) == NM_KRING_LOOP, "loop");

@@ -143,6 +143,31 @@ import Netmap
         guard chores[ring.index] == nil, let peer, let from = unsafe kring(ring) else { return }
         peer.startKring(other)
         guard let to = unsafe peer.kring(other) else { return }
+        let isWatched = watchers[ring] != nil || peer.watchers[other] != nil
+        if !isWatched {
+            // Nobody has synced the two yet.
+            unsafe from.pointee.setMode(Int(NM_KRING_PIPE))
+            unsafe to.pointee.setMode(Int(NM_KRING_PIPE))
+        }
+        unsafe serve(Chore(isWatched ? .pipe : .bells, ring: from, peer: to), as: ring.index)
+    }
+
+    /// Takes the moving of a pipe's slots from its ends: a monitor, which they cannot see, wants to.
+    ///
+    /// For good: there is no moment at which they could be given it back without asking them.
+    private func takeOver(_ ring: RingNumber) {
+        guard case .pipe = adapter.kind else { return }
+        guard ring.direction == .transmit else {
+            peer?.takeOver(RingNumber(.transmit, ring.index))
+            return
+        }
+        let other = RingNumber(.receive, ring.index)
+        guard chores[ring.index] != nil, let from = unsafe kring(ring),
+            let to = unsafe peer?.kring(other)
+        else { return }
+        endSource(ring.index)
+        unsafe from.pointee.adopt()
+        unsafe to.pointee.adopt()
         unsafe serve(Chore(.pipe, ring: from, peer: to), as: ring.index)
     }
 
@@ -262,6 +287,7 @@ import Netmap
 
     /// Has a monitor see what passes through a ring.
     func add(_ monitor: NetmapPort, to ring: RingNumber, isCopy: Bool) {
+        if watchers[ring] == nil { takeOver(ring) }
         watchers[ring, default: []].append((monitor, isCopy))
         monitor.startKring(target(of: ring, in: monitor))
         publishWatchers(ring)
@@ -343,6 +369,10 @@ import Netmap
             .assumingMemoryBound(to: nm_kring.self)
         object["rejected"] = .count(UInt64(unsafe nm_load32(&kring.pointee.rejects)))
         object["drops"] = .count(unsafe nm_load64(&kring.pointee.drops))
+        if case .pipe = adapter.kind, ring.direction == .transmit {
+            object["packets"] = .count(unsafe nm_load64(&kring.pointee.packets))
+            object["bytes"] = .count(unsafe nm_load64(&kring.pointee.bytes))
+        }
         let fault = unsafe nm_load32(&kring.pointee.fault)
         if fault != 0 {
             let names = ["", "head", "cur", "tail"]
