@@ -177,11 +177,14 @@ struct nm_control_file {
     uint64_t magic;
     uint32_t version; // NM_WIRE_VERSION
     uint32_t krings;  // how many follow
-    uint8_t reserved[112];
+    // Syncs of any ring that were rejected: counted up, then a byte to the engine, which says so in its log.
+    uint32_t complaints;
+    uint8_t reserved[108];
 };
 
 // Offsets for code that reads with atomic loads instead of through the structure.
 enum {
+    NM_CONTROL_COMPLAINTS = 16,
     NM_CONTROL_KRINGS = 128,
     NM_KRING_SIZE = 128,
     NM_KRING_HEAD = 4,
@@ -204,6 +207,7 @@ enum {
 };
 
 _Static_assert(sizeof(struct nm_control_file) == NM_CONTROL_KRINGS, "two cache lines");
+_Static_assert(__builtin_offsetof(struct nm_control_file, complaints) == NM_CONTROL_COMPLAINTS, "complaints");
 _Static_assert(sizeof(struct nm_kring) == NM_KRING_SIZE, "a line for each side");
 _Static_assert(__builtin_offsetof(struct nm_kring, head) == NM_KRING_HEAD, "head");
 _Static_assert(__builtin_offsetof(struct nm_kring, cur) == NM_KRING_CUR, "cur");

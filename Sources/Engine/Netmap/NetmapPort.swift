@@ -18,6 +18,9 @@ import Netmap
     private var watchers: [RingNumber: [(monitor: NetmapPort, isCopy: Bool)]] = [:]
     /// How many pairs are for forwarding; behind them are as many for chores on receive rings.
     private let width: Int
+    /// How many syncs of each ring had been rejected when that was said last, and when it was.
+    private var rejected: [RingNumber: UInt32] = [:]
+    private var lastComplaint: UInt32 = 0
 
     init(
         _ adapter: Adapter,
@@ -119,7 +122,7 @@ import Netmap
             unsafe nm_store32(&pair.pointee.sinkEnabled, 1)
             unsafe nm_store32(&plane.pointee.pairCount, UInt32(adapter.geometry.receiveRings))
             unsafe nm_store64_release(&pair.pointee.sink, word)
-            for kick in kicks(of: ring) { pool.watch(kick) }
+            if lossless != nil { for kick in kicks(of: ring) { pool.watch(kick) } }
         case (.interface, .transmit):
             unsafe serve(Chore(.swallow, ring: kring(ring)), as: ring.index)
         case (.pipe, .transmit):
@@ -204,7 +207,7 @@ import Netmap
                 let pair = unsafe plane.pointee.pairs + ring.index
                 unsafe nm_store64_release(&pair.pointee.sink, 0)
                 unsafe nm_store32(&pair.pointee.sinkEnabled, 0)
-                for kick in kicks(of: ring) { pool.unwatch(kick) }
+                if lossless != nil { for kick in kicks(of: ring) { pool.unwatch(kick) } }
             }
         }
         pool.synchronize()
@@ -261,8 +264,10 @@ import Netmap
             unsafe retired.append(kring.pointee.listeners)
             unsafe publishListeners(kring, ring)
             if ring.direction == .receive {
-                for kick in old[ring] ?? [] { pool.unwatch(kick) }
-                for kick in kicks(of: ring) { pool.watch(kick) }
+                if lossless != nil {
+                    for kick in old[ring] ?? [] { pool.unwatch(kick) }
+                    for kick in kicks(of: ring) { pool.watch(kick) }
+                }
             } else if chores[ring.index] == nil {
                 unsafe pool.setKicks(plane, ring.index, kicks(of: ring))
             }
@@ -281,6 +286,60 @@ import Netmap
         guard let kring = unsafe kring else { return }
         let list = unsafe Listeners.make(kicks(of: ring).map(\.number))
         unsafe nm_store64_release(&kring.pointee.listeners, list)
+    }
+
+    override func setLossless(_ options: LosslessOptions?) {
+        // Any worker may have to wait for room here, and is woken by those who make some.
+        for ring in krings.keys where ring.direction == .receive {
+            for kick in kicks(of: ring) {
+                if options != nil, lossless == nil { pool.watch(kick) }
+                if options == nil, lossless != nil { pool.unwatch(kick) }
+            }
+        }
+        super.setLossless(options)
+    }
+
+    // MARK: Rejected syncs
+
+    /// Says which index made no sense, when that is new.
+    override func attend() {
+        for index in 0..<2 * width {
+            unsafe nm_store32(&plane.pointee.pairs[index].attention, 0)
+        }
+        for ring in krings.keys {
+            guard let kring = unsafe shared(ring) else { continue }
+            let count = unsafe nm_load32(&kring.pointee.rejects)
+            guard count != rejected[ring] ?? 0 else { continue }
+            rejected[ring] = count
+            // A program that does it a thousand times a second is told of once.
+            let now = nm_monotonic_seconds()
+            guard now != lastComplaint else { continue }
+            lastComplaint = now
+            logger.warning(
+                "a sync of \(ring.direction == .transmit ? "TX" : "RX") ring \(ring.index) was rejected: \(rejection(kring) ?? "it made no sense")",
+                metadata: ["rejected": "\(count)"]
+            )
+        }
+    }
+
+    private func shared(_ ring: RingNumber) -> UnsafeMutablePointer<nm_kring>? {
+        guard let file = adapter.control else { return nil }
+        // SAFETY: the kring lies in the control file (Adapter's contract); a program may write to it,
+        // so that each word is loaded once and only shown.
+        let at = unsafe file.mapping.base + Int(NM_CONTROL_KRINGS)
+        return unsafe (at + adapter.kring(ring) * Int(NM_KRING_SIZE))
+            .assumingMemoryBound(to: nm_kring.self)
+    }
+
+    private func rejection(_ kring: UnsafeMutablePointer<nm_kring>) -> String? {
+        let fault = unsafe nm_load32(&kring.pointee.fault)
+        if fault == 0 { return nil }
+        let names = ["", "head", "cur", "tail"]
+        let name = names.indices.contains(Int(fault)) ? names[Int(fault)] : "an index"
+        let value = unsafe nm_load32(&kring.pointee.fault_value)
+        let low = unsafe nm_load32(&kring.pointee.fault_low)
+        let high = unsafe nm_load32(&kring.pointee.fault_high)
+        return "\(name) was \(value), not from \(low) to \(high)"
     }
 
     // MARK: Monitors
@@ -361,27 +420,14 @@ import Netmap
             "slots": .integer(adapter.slots(ring.direction)),
             "descriptors": .integer(kicks(of: ring).count),
         ]
-        guard let file = adapter.control else { return .object(object) }
-        // SAFETY: the kring lies in the control file (Adapter's contract); a program may write to it,
-        // so that each word is loaded once and only shown.
-        let at = unsafe file.mapping.base + Int(NM_CONTROL_KRINGS)
-        let kring = unsafe (at + adapter.kring(ring) * Int(NM_KRING_SIZE))
-            .assumingMemoryBound(to: nm_kring.self)
+        guard let kring = unsafe shared(ring) else { return .object(object) }
         object["rejected"] = .count(UInt64(unsafe nm_load32(&kring.pointee.rejects)))
         object["drops"] = .count(unsafe nm_load64(&kring.pointee.drops))
         if case .pipe = adapter.kind, ring.direction == .transmit {
             object["packets"] = .count(unsafe nm_load64(&kring.pointee.packets))
             object["bytes"] = .count(unsafe nm_load64(&kring.pointee.bytes))
         }
-        let fault = unsafe nm_load32(&kring.pointee.fault)
-        if fault != 0 {
-            let names = ["", "head", "cur", "tail"]
-            let name = names.indices.contains(Int(fault)) ? names[Int(fault)] : "an index"
-            let value = unsafe nm_load32(&kring.pointee.fault_value)
-            let low = unsafe nm_load32(&kring.pointee.fault_low)
-            let high = unsafe nm_load32(&kring.pointee.fault_high)
-            object["last-rejection"] = .string("\(name) was \(value), not from \(low) to \(high)")
-        }
+        if let text = unsafe rejection(kring) { object["last-rejection"] = .string(text) }
         return .object(object)
     }
 }

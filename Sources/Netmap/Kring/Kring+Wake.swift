@@ -73,6 +73,17 @@ extension Kring {
         return head != hwcur && head < slotCount
     }
 
+    /// Whether a program has rejected a sync since the last call, which an operator wants to know.
+    @_noLocks
+    package mutating func hasComplaint() -> Bool {
+        guard let cell = unsafe complaintsCell else { return false }
+        // SAFETY: inside the control file, which outlives the kring.
+        let count = unsafe nm_load32(cell)
+        if count == complaints { return false }
+        complaints = count
+        return true
+    }
+
     /// Ends `arm`.
     ///
     /// - Returns: whether bytes may lie in the descriptors' sockets.

@@ -20,6 +20,10 @@ public import CNetmap
     @usableFromInline let bufferCount: UInt32
     /// The ring's `nm_kring`, through which both sides wake each other; nil where they share a thread.
     @usableFromInline let control: UnsafeMutableRawPointer?
+    /// Where programs count the syncs of the port that they rejected.
+    let complaintsCell: UnsafeMutableRawPointer?
+    /// What was there when the control plane was told.
+    var complaints: UInt32 = 0
     /// Whether frames go from the owner to the switch.
     @usableFromInline let isTransmit: Bool
 
@@ -65,6 +69,7 @@ public import CNetmap
         self.bufferSize = bufferSize
         self.bufferCount = UInt32(bufferCount)
         unsafe control = nil
+        unsafe complaintsCell = nil
         isTransmit = transmit
         hwcur = 0
         hwtail = transmit ? slots - 1 : 0
@@ -87,6 +92,7 @@ public import CNetmap
         let control =
             unsafe file.mapping.base + Int(NM_CONTROL_KRINGS) + number * Int(NM_KRING_SIZE)
         unsafe self.control = unsafe control
+        unsafe complaintsCell = unsafe file.mapping.base + Int(NM_CONTROL_COMPLAINTS)
         unsafe headCell = unsafe control + Int(NM_KRING_HEAD)
         unsafe hwcurCell = unsafe control + Int(NM_KRING_HWCUR)
         unsafe hwtailCell = unsafe control + Int(NM_KRING_HWTAIL)
