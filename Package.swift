@@ -107,6 +107,17 @@ let package = Package(
             dependencies: ["CNetmap", "Netmap", "VhostUser", "Wire", "TestSupport"],
             swiftSettings: settings
         ),
+        .target(
+            name: "LibNetmapProbe",
+            dependencies: ["LibNetmap"],
+            path: "Tests/LibNetmapProbe",
+            cSettings: cSettings + [.headerSearchPath("../../Sources/CNetmap/include")]
+        ),
+        .testTarget(
+            name: "LibNetmapTests",
+            dependencies: ["LibNetmapProbe"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: settings),
         .testTarget(
             name: "EngineTests",

@@ -45,7 +45,7 @@ struct FrontEnd: ~Copyable {
 
     private func startRing(_ index: UInt64, _ ring: borrowing DriverRing) throws {
         let areas = ring.areas
-        try tell(.setVringNum, words: [index | UInt64(DriverRing.entries) << 32])
+        try tell(.setVringNum, words: [index | UInt64(ring.entries) << 32])
         try tell(.setVringBase, words: [index])
         try tell(
             .setVringAddr,

@@ -21,24 +21,17 @@ struct Station: ~Copyable {
     ) throws {
         // Guest addresses that are not ours, as in life.
         let start: UInt64 = 0x1_0000_0000
-        let place = 2 * index * DriverRing.length
+        let place = 2 * index * DriverRing.length(DriverRing.bufferCount)
         var receive = try DriverRing(in: memory, at: place, start: start, writable: true)
         var transmit = try DriverRing(
             in: memory,
-            at: place + DriverRing.length,
+            at: place + DriverRing.length(DriverRing.bufferCount),
             start: start,
             writable: false
         )
         let connection = try FrontEnd(connectingTo: path)
-        for k in 0..<DriverRing.entries {
-            let frame = unsafe transmit.frame(k)
-            // SAFETY: a buffer has room for a header and a frame.
-            unsafe nm_store64(frame, other | own &<< 48)
-            unsafe nm_store32(frame + 8, UInt32(truncatingIfNeeded: own &>> 16))
-            // Local experimental EtherType 0x88b5: nobody looks any further.
-            unsafe nm_store16(frame + 12, UInt16(0x88b5).byteSwapped)
-        }
-        receive.offer(DriverRing.entries)
+        transmit.address(from: own, to: other)
+        receive.offer(DriverRing.bufferCount)
         try connection.start(
             memory: file,
             length: memory.length,
@@ -91,7 +84,7 @@ struct Trip: ~Copyable {
 
     /// Connects to both ports.
     init(_ paths: (String, String)) throws {
-        let length = 4 * DriverRing.length
+        let length = 4 * DriverRing.length(DriverRing.bufferCount)
         let file = OwnedDescriptor(
             try SystemError.check(
                 unsafe nm_memfd_create("latency", UInt64(length)),

@@ -1,6 +1,7 @@
 // One 64-byte frame between two vhost-user ports of a switch, there and back: how long a round trip takes.
 //
 //   latency-bench SOCKET SOCKET busy|asleep SECONDS CPU
+//   latency-bench flow in|out|both SIZE ENTRIES SECONDS CPU SOCKET [SOCKET]
 //
 // `busy` begins the next round trip at once; `asleep` waits 2 ms before it, so that a switch that can
 // sleep does. The frame is awaited by polling in both, on the processor CPU. A line of JSON for every
@@ -72,10 +73,30 @@ func run(_ paths: (String, String), _ pace: Pace, seconds: Double, cpu: Int32) t
 }
 
 let arguments = CommandLine.arguments
+if arguments.count == 8 || arguments.count == 9, arguments[1] == "flow",
+    let way = Way(rawValue: arguments[2]), let size = Int(arguments[3]), (60...1514).contains(size),
+    let entries = Int(arguments[4]), entries & (entries - 1) == 0, (256...32768).contains(entries),
+    let seconds = Double(arguments[5]), let cpu = Int32(arguments[6])
+{
+    do {
+        try flow(
+            way,
+            size: size,
+            entries: entries,
+            seconds: seconds,
+            cpu: cpu,
+            Array(arguments[7...])
+        )
+    } catch {
+        print("latency-bench: \(error)")
+        exit(70)
+    }
+}
 guard arguments.count == 6, let pace = Pace(rawValue: arguments[3]),
     let seconds = Double(arguments[4]), seconds > 0, let cpu = Int32(arguments[5])
 else {
     print("usage: latency-bench SOCKET SOCKET busy|asleep SECONDS CPU")
+    print("       latency-bench flow in|out|both SIZE ENTRIES SECONDS CPU SOCKET [SOCKET]")
     exit(64)
 }
 do {

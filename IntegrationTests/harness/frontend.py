@@ -91,11 +91,14 @@ class Frontend:
     `features`  names of virtio-net features
     `asks`      more of them: what it may leave to the switch when it sends
     `chains`    how many receive buffers; each of `pieces` descriptors of `size` bytes
+    `legacy`    whether it is a driver from before virtio 1; without mergeable buffers its headers have ten bytes
     """
 
-    def __init__(self, test, path, features=("mrg_rxbuf",), asks=SENDER, chains=256, size=2048, pieces=1):
-        self.features = VERSION_1 | sum(1 << FEATURES[name] for name in (*asks, *features))
+    def __init__(self, test, path, features=("mrg_rxbuf",), asks=SENDER, chains=256, size=2048, pieces=1,
+                 legacy=False):
+        self.features = (0 if legacy else VERSION_1) | sum(1 << FEATURES[name] for name in (*asks, *features))
         self.size, self.pieces, self.mergeable = size, pieces, "mrg_rxbuf" in features
+        self.header = HEADER.size - 2 if legacy and not self.mergeable else HEADER.size
         receive_area = 1 << 16
         self.transmit_area = (receive_area + chains * pieces * size + 4095) & ~4095
         length = self.transmit_area + TX_ROOM
@@ -177,7 +180,7 @@ class Frontend:
     def send(self, frame, header=bytes(HEADER.size), cuts=()):
         """Puts a frame on the ring, in pieces that end at `cuts`, and waits until the switch is done with it."""
         edges = [0, *(cut for cut in cuts if 0 < cut < len(frame)), len(frame)]
-        parts = [header] + [frame[a:b] for a, b in zip(edges, edges[1:])]
+        parts = [header[:self.header]] + [frame[a:b] for a, b in zip(edges, edges[1:])]
         at = self.transmit_area
         for index, part in enumerate(parts):
             self.memory[at:at + len(part)] = part
@@ -203,14 +206,16 @@ class Frontend:
             start = self.receive_area + head * self.size
             part = self.memory[start:start + length]
             if not data:
-                buffers = HEADER.unpack_from(part)[-1]
+                buffers = HEADER.unpack_from(part)[-1] if self.header == HEADER.size else 1
                 if buffers < 1 or (buffers > 1 and not self.mergeable):
                     raise Failed(f"a frame in {buffers} buffers")
             data += part
             buffers -= 1
             self.rx.add(head)
         self.rx.notify()
-        return data[:HEADER.size], data[HEADER.size:]
+        # The number of buffers that a short header leaves out.
+        header = data[:self.header] + (b"" if self.header == HEADER.size else b"\1\0")
+        return header, data[self.header:]
 
     def receive_until(self, last):
         """All frames before the one that is `last`."""

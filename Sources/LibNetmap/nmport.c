@@ -436,13 +436,14 @@ int nmport_register(struct nmport_d *port) {
     }
     port->fd = open(NETMAP_DEVICE_NAME, O_RDWR);
     if (port->fd < 0) {
-        nmctx_ferror(port->ctx, "%s: cannot open " NETMAP_DEVICE_NAME ": %s", port->hdr.nr_name, strerror(errno));
+        nmctx_ferror(port->ctx, "%s: cannot open " NETMAP_DEVICE_NAME ": %s%s", port->hdr.nr_name,
+            strerror(errno), NM_NO_DEVICE(errno));
         return -1;
     }
     if (ioctl(port->fd, NIOCCTRL, &port->hdr) < 0) {
         int failure = errno, blamed = 0;
-        struct nmreq_option *option = (struct nmreq_option *)(uintptr_t)port->hdr.nr_options;
-        for (; option; option = (struct nmreq_option *)(uintptr_t)option->nro_next) {
+        struct nmreq_option *option;
+        nmreq_foreach_option(&port->hdr, option) {
             if (option->nro_status == 0)
                 continue;
             blamed = 1;

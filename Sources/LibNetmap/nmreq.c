@@ -3,12 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libnetmap.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-#define NETMAP_DEVICE "/dev/netmap"
 
 // ---- Options
 
@@ -21,10 +20,12 @@ void nmreq_push_option(struct nmreq_header *header, struct nmreq_option *option)
 }
 
 struct nmreq_option *nmreq_find_option(struct nmreq_header *header, uint32_t reqtype) {
-    struct nmreq_option *option = option_at(header->nr_options);
-    while (option && option->nro_reqtype != reqtype)
-        option = option_at(option->nro_next);
-    return option;
+    struct nmreq_option *option;
+    nmreq_foreach_option(header, option) {
+        if (option->nro_reqtype == reqtype)
+            return option;
+    }
+    return NULL;
 }
 
 void nmreq_remove_option(struct nmreq_header *header, struct nmreq_option *option) {
@@ -242,9 +243,9 @@ int32_t nmreq_get_mem_id(const char **at, struct nmctx *ctx) {
     const char *rest = *at;
     if (nmreq_header_decode(&rest, &header, ctx))
         return -1;
-    int fd = open(NETMAP_DEVICE, O_RDWR);
+    int fd = open(NETMAP_DEVICE_NAME, O_RDWR);
     if (fd < 0) {
-        nmctx_ferror(ctx, "cannot open " NETMAP_DEVICE ": %s", strerror(errno));
+        nmctx_ferror(ctx, "cannot open " NETMAP_DEVICE_NAME ": %s%s", strerror(errno), NM_NO_DEVICE(errno));
         return -1;
     }
     int result = ioctl(fd, NIOCCTRL, &header);
@@ -328,7 +329,11 @@ static int parse_option(char *text, struct nmreq_opt_parser *parsers, void *toke
     while (parser && strcmp(parser->prefix, text) != 0)
         parser = parser->next;
     if (!parser) {
-        nmctx_ferror(ctx, "unknown option '%s'", text);
+        char known[128] = "";
+        size_t used = 0;
+        for (parser = parsers; parser && used < sizeof(known); parser = parser->next)
+            used += (size_t)snprintf(known + used, sizeof(known) - used, " %s", parser->prefix);
+        nmctx_ferror(ctx, "unknown option '%s'; known are:%s", text, known);
         return invalid();
     }
     if (parser->flags & NMREQ_OPTF_DISABLED) {

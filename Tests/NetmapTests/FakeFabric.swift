@@ -19,7 +19,7 @@ final class FakeFabric: NetmapFabric {
 
     func join(_ adapter: Adapter, switch vale: String, port: String) throws(NetmapError) {
         guard !ports.contains(where: { $0.vale == vale && $0.port == port }) else {
-            throw NetmapError(EEXIST, "\(vale):\(port) is taken")
+            throw NetmapError(EEXIST, "\(vale):\(port) is taken by somebody else")
         }
         ports.append((vale, port))
         calls.append("join \(adapter.name) \(vale):\(port)")

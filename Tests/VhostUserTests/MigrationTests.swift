@@ -111,6 +111,73 @@ struct MigrationTests {
         #expect(bed.log.harvest() == bed.ring.union(bed.pages(bed.driver.slices, 1000)))
     }
 
+    @Test(
+        "logs guest addresses behind an IOMMU, not those that the driver used",
+        arguments: Format.allCases
+    )
+    func marksBehindAnIOMMU(format: Format) throws {
+        let features = Feature.modern | Feature.logAll | Feature.accessPlatform
+        let ram = try GuestRAM([64 * 4096], start: 0x8000)
+        let driver = MockDriver(format, ram, size: 16, features: features)
+        // A bit for each page of the guest's, and for those that it only has behind the IOMMU.
+        let log = try MigrationLog(64)
+        let sizes = RingSetup.areas(16, isPacked: format == .packed)
+        let areas = driver.areas
+        let written =
+            format == .packed
+            ? (areas.descriptors, sizes.descriptors) : (areas.used, sizes.used)
+        // The ring's pages are the guest's, whatever addresses the driver has for it.
+        let ring = try RingArea(
+            [UserRange(address: ram.user(written.0), length: written.1)],
+            in: ram.memory
+        )
+        // Two neighbours for the driver; in the guest's memory the second comes first, apart.
+        let driverAddress: UInt64 = 300 * 4096
+        let pages = [ram.start + 50 * 4096, ram.start + 40 * 4096]
+        var iotlb = IOTLB()
+        for (k, page) in pages.enumerated() {
+            iotlb.insert(
+                Translation(
+                    address: driverAddress + UInt64(k) * 4096,
+                    size: 4096,
+                    userAddress: ram.user(page),
+                    access: [.read, .write]
+                )
+            )
+        }
+        let table = TranslationTable()
+        TranslationTable.free(table.replace(iotlb, in: ram.memory))
+        let pagesOfRing = try log.pages(ring)
+        let queue = unsafe format.makeQueue(
+            QueueSetup(
+                size: 16,
+                descriptors: ram.host(areas.descriptors, sizes.descriptors, ram.memory),
+                available: ram.host(areas.available, sizes.available, ram.memory),
+                used: ram.host(areas.used, sizes.used, ram.memory),
+                base: type(of: driver.ring).firstBase,
+                features: driver.features,
+                memory: ram.memory,
+                dirty: pagesOfRing,
+                translations: table
+            )
+        )
+        var worker = Worker()
+        var random = Seeded(1)
+        let ringPages = Set(written.0 / 4096...(written.0 + UInt64(written.1) - 1) / 4096)
+        for (length, touched) in [(1000, pages.prefix(1)), (5000, pages[...])] {
+            let frame = makeFrame(7, length: length, using: &random)
+            driver.ring.add([Cell(driverAddress, 8192, Cell.writable)])
+            driver.publish()
+            worker.deliver([frame], to: queue)
+            #expect(driver.poll().map(\.length) == [12 + length])
+            let bytes = ram.bytes(at: pages[0], 4096) + ram.bytes(at: pages[1], 4096)
+            #expect(Array(bytes[12..<12 + length]) == frame)
+            #expect(log.harvest() == ringPages.union(touched.map { $0 / 4096 }))
+        }
+        #expect(log.canariesAreIntact && ram.canariesAreIntact)
+        withExtendedLifetime(table) {}
+    }
+
     @Test("logs the ring when it gives back what was sent", arguments: Format.allCases)
     func marksTransmit(format: Format) throws {
         let bed = try Bed(format, Feature.modern)

@@ -120,6 +120,9 @@ struct nmreq_option *nmreq_find_option(struct nmreq_header *, uint32_t reqtype);
 void nmreq_remove_option(struct nmreq_header *, struct nmreq_option *);
 void nmreq_free_options(struct nmreq_header *); // those that came from malloc()
 const char *nmreq_option_name(uint32_t reqtype);
+#define nmreq_foreach_option(header, option)                                                                   \
+    for ((option) = (struct nmreq_option *)(uintptr_t)(header)->nr_options; (option) != NULL;                  \
+         (option) = (struct nmreq_option *)(uintptr_t)(option)->nro_next)
 
 // What is behind the first '@' of a specification: a parser an option, in a list.
 typedef int (*nmreq_opt_parser_cb)(struct nmreq_parse_ctx *);

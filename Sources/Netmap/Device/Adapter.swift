@@ -35,7 +35,9 @@ package final class Adapter {
     /// The name under which it is found: `vale0:a`, `nm0`, `vale0:a{1`.
     package let name: String
     package let kind: Kind
-    package internal(set) var geometry: RingGeometry
+    package internal(set) var geometry: RingGeometry {
+        didSet { placeRings() }
+    }
     /// Its memory; there while anybody has it, or a pipe's other end, open.
     package internal(set) var region: NetmapRegion?
     /// Where it is synced; there as long as `region`.
@@ -94,6 +96,12 @@ package final class Adapter {
         self.allocator = allocator
         home = allocator
         homeGeometry = geometry
+        placeRings()
+    }
+
+    /// Receive rings come behind transmit rings; those of a pipe behind those of the end before, too.
+    private func placeRings() {
+        if !isPipe { receiveBase = geometry.allRings(.transmit) }
     }
 
     /// Slots of a ring of that direction.
@@ -118,6 +126,11 @@ package final class Adapter {
     var isInterface: Bool { if case .interface = kind { true } else { false } }
     var isPersistent: Bool { if case .persistent = kind { true } else { false } }
     var isEphemeral: Bool { if case .ephemeral = kind { true } else { false } }
+
+    /// Uses other pools as long as it is in use; for ports whose own ones are always there.
+    func borrow(_ memory: Allocator) {
+        if isInterface || isPersistent { allocator = memory }
+    }
 
     /// Both ends of a pipe, or the adapter itself.
     var ends: [Adapter] { if let peer { [self, peer] } else { [self] } }

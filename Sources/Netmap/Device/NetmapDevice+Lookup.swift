@@ -147,7 +147,9 @@ extension NetmapDevice {
         var above = request
         above.mode = NR_REG_ALL_NIC
         do throws(NetmapError) {
-            return try lookup(pipe.parent, above, create: create)
+            let parent = try lookup(pipe.parent, above, create: create)
+            if let memory = request.memory, isIdle(parent) { parent.borrow(memory) }
+            return parent
         } catch {
             guard error.errno == ENXIO, create else { throw error }
             let made = try makePersistent(pipe.parent, above)
@@ -203,9 +205,6 @@ extension NetmapDevice {
 
     @discardableResult
     func add(_ adapter: Adapter) -> Adapter {
-        if !adapter.isPipe {
-            adapter.receiveBase = adapter.geometry.allRings(.transmit)
-        }
         adapters.append(adapter)
         return adapter
     }

@@ -41,7 +41,7 @@ extension NetmapDevice {
                     + "bytes; open it with NR_ACCEPT_VNET_HDR, or set the length to 0"
             )
         }
-        try adapt(adapter, request)
+        adapt(adapter, request)
         if let foreign, adapter.allocator !== foreign {
             options.settle(NETMAP_REQ_OPT_EXTMEM, EBUSY)
             throw NetmapError(
@@ -80,9 +80,9 @@ extension NetmapDevice {
 
     /// Gives an adapter that nobody uses the memory and the host rings that are asked for; it gets its
     /// own ones back when nobody uses it again (`collect`).
-    private func adapt(_ adapter: Adapter, _ request: PortRequest) throws(NetmapError) {
-        guard adapter.isInterface || adapter.isPersistent, isIdle(adapter) else { return }
-        if let memory = request.memory { adapter.allocator = memory }
+    private func adapt(_ adapter: Adapter, _ request: PortRequest) {
+        guard isIdle(adapter) else { return }
+        if let memory = request.memory { adapter.borrow(memory) }
         guard adapter.isInterface else { return }
         let wanted = request.wanted
         if wanted.hostTransmitRings != 0 {
@@ -91,7 +91,6 @@ extension NetmapDevice {
         if wanted.hostReceiveRings != 0 {
             adapter.geometry.hostReceiveRings = wanted.hostReceiveRings
         }
-        adapter.receiveBase = adapter.geometry.allRings(.transmit)
     }
 
     /// What an interface receives has to fit into a buffer.

@@ -114,7 +114,6 @@ extension NetmapDevice {
         }
         fabric.leave(adapter, switch: address.vale, port: address.port)
         adapter.attachments.removeLast()
-        adapter.headerLength = 0
     }
 
     /// VALE_NEWIF.

@@ -164,7 +164,9 @@ package final class NetmapDevice {
             adapter.control = nil
             adapter.region = nil
         }
-        for adapter in adapters where isIdle(adapter) {
+        let parents = Set(adapters.compactMap { $0.parent.map(ObjectIdentifier.init) })
+        for adapter in adapters
+        where adapter.bindings == 0 && !parents.contains(ObjectIdentifier(adapter)) {
             adapter.allocator = adapter.home
             adapter.geometry = adapter.homeGeometry
         }

@@ -7,8 +7,11 @@
 #define _NET_NETMAP_USER_H_
 
 #define NETMAP_DEVICE_NAME "/dev/netmap"
+// What to tell whoever has no such device.
+#define NM_NO_DEVICE(error) ((error) == ENOENT ? " (run the program under: wirevale shim PROGRAM ...)" : "")
 
 #include <ctype.h>
+#include <errno.h>
 #include <net/if.h>
 #include <net/netmap.h>
 #include <stdint.h>
@@ -100,7 +103,6 @@ static inline void nm_pkt_copy(const void *from, void *to, int length) {
 #if defined(NETMAP_WITH_LIBS) && !defined(_NET_NETMAP_USER_LIBS_)
 #define _NET_NETMAP_USER_LIBS_
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -200,11 +202,11 @@ enum {
 };
 
 // The text of why nm_parse failed fits in this.
-#define NM_PARSE_ERROR_SIZE 80
+#define MAXERRMSG 80
 
 static inline int nm_parse_fail_(char *error, const char *why) {
     if (error)
-        snprintf(error, NM_PARSE_ERROR_SIZE, "%s", why);
+        snprintf(error, MAXERRMSG, "%s", why);
     errno = EINVAL;
     return -1;
 }
@@ -227,7 +229,7 @@ static inline int nm_parse_number_(const char **at, unsigned long limit, unsigne
 //     -N         ring N
 //     {N }N      pipe N, its master or slave end
 //
-// Returns 0, or -1 with errno EINVAL and a text of at most NM_PARSE_ERROR_SIZE bytes in `error`.
+// Returns 0, or -1 with errno EINVAL and a text of at most MAXERRMSG bytes in `error`.
 static inline int nm_parse(const char *ifname, struct nm_desc *d, char *error) {
     const char *at = ifname;
     int vale = 0;
@@ -376,7 +378,7 @@ static inline struct nm_desc *nm_open(
     d->self = d;
     d->fd = -1;
     const char *why = "out of memory";
-    char error[NM_PARSE_ERROR_SIZE] = "";
+    char error[MAXERRMSG] = "";
     int failure;
     if (req)
         d->req = *req;
@@ -458,7 +460,8 @@ static inline struct nm_desc *nm_open(
 
 fail:
     failure = errno;
-    fprintf(stderr, "nm_open: %s: %s (%s)\n", ifname, why, strerror(failure));
+    fprintf(stderr, "nm_open: %s: %s: %s%s\n", ifname, why, strerror(failure),
+            d->fd == -1 ? NM_NO_DEVICE(failure) : "");
     nm_close(d);
     errno = failure;
     return NULL;
