@@ -63,6 +63,7 @@ static struct entry *make(void) {
     return NULL;
 }
 
+// With the table locked.
 static int control(struct binding *b, int epoll, int operation, int fd, struct epoll_event *event) {
     struct entry *e = find(epoll, b, fd);
     if (operation == EPOLL_CTL_DEL || !event) {
@@ -88,7 +89,6 @@ static int control(struct binding *b, int epoll, int operation, int fd, struct e
         e->binding = b;
         epoll_entries++;
     }
-    if (!b->is_attached) descriptor_attach(b, fd);
     b->waits = WAIT_EPOLL;
     sync_arm(b, 0);
     if ((unsigned)epoll < FD_LIMIT && fd_kind(epoll) < FD_OURS) __atomic_store_n(&fd_table[epoll], FD_EPOLL, __ATOMIC_RELEASE);
@@ -96,12 +96,12 @@ static int control(struct binding *b, int epoll, int operation, int fd, struct e
 }
 
 int epoll_control(struct binding *b, int epoll, int operation, int fd, struct epoll_event *event) {
+    if (!b->is_attached) descriptor_attach(b, fd); // or it is bound later, and looked at each time
     sigset_t saved;
     table_lock(&saved);
-    bool is_attached = b->is_attached;
+    int result = control(b, epoll, operation, fd, event);
     table_unlock(&saved);
-    if (!is_attached) descriptor_attach(b, fd);
-    return control(b, epoll, operation, fd, event);
+    return result;
 }
 
 // What is ready on an entry, as an event, or 0.
