@@ -467,7 +467,7 @@ int sync_ioctl(struct binding *b, int fd, bool transmit) {
 
 // ---- poll
 
-short sync_poll(struct binding *b, int fd, short events) {
+short sync_poll(struct binding *b, int fd, short events, bool *is_busy) {
     const short in = POLLIN | POLLRDNORM, out = POLLOUT | POLLWRNORM;
     if (UNLIKELY(!b->is_attached) && (descriptor_attach(b, fd) || !b->is_attached)) return POLLERR;
     if (UNLIKELY(b->attachment.is_csb || b->is_dead)) return POLLERR;
@@ -478,6 +478,7 @@ short sync_poll(struct binding *b, int fd, short events) {
             struct ring_ref *ref = &b->refs[i];
             if (!is_wanted && ref->ring && nm_load32(&ref->ring->head) == nm_load32(&ref->kring->head)) continue;
             enum sync_result r = sync_ring(b, fd, ref, true, NULL);
+            *is_busy |= r == SYNC_BUSY;
             if (r == SYNC_FAULT || r == SYNC_FAILED || r == SYNC_STOPPED) result |= POLLERR;
             else if (is_wanted && is_ready(ref)) {
                 result |= events & out;
@@ -491,6 +492,7 @@ short sync_poll(struct binding *b, int fd, short events) {
         for (uint32_t i = 0; i < b->rx_count; i++) {
             struct ring_ref *ref = &b->refs[b->tx_count + i];
             enum sync_result r = sync_ring(b, fd, ref, false, &stamp);
+            *is_busy |= r == SYNC_BUSY;
             if (r == SYNC_FAULT || r == SYNC_FAILED || r == SYNC_STOPPED) result |= POLLERR;
             if (r != SYNC_FAILED && r != SYNC_STOPPED && is_ready(ref)) result |= events & in;
         }

@@ -105,6 +105,14 @@ enum {
 };
 
 // When the engine is to send a byte to those who have the ring bound.
+//
+// A process that attaches sets ALWAYS: the program may wait where the library does not see it (io_uring, a
+// system call of its own). The first poll or select lowers it to ONCE, from then on set before each
+// sleep; epoll keeps ALWAYS. A poller that never sleeps gets one byte, and never takes it. Where nobody is
+// seen waiting, an ioctl sync after 100 us without one takes the byte, if it leaves no frames behind.
+//
+// NM_KRING_PIPE: a sync that brings news to the other end whose `want` is set sets `kicked` on its own ring
+// and sends a byte to the engine, which clears `kicked` and tells those who have the `peer` bound.
 enum {
     NM_WANT_NOTHING = 0,
     NM_WANT_ONCE = 1,  // at the next news; the engine sets it back to NM_WANT_NOTHING
@@ -142,7 +150,15 @@ enum {
     NM_FAULT_TAIL = 3, // only with values >= num_slots
 };
 
-// One ring between syncs. The first line is written by programs (inside `lock`), the second by the
+// One ring between syncs. A sync by the program: the lock; head and cur of the netmap_ring, once each;
+// this `head` <= head <= cur <= limit in ring order, where the limit is `tail` (TX) or `hwtail` (RX), and
+// the ring's own tail below num_slots; NS_BUF_CHANGED off the slots given away, the data of NS_INDIRECT
+// ones into their buffers (the flag stays, and means nothing to the engine); `cur`, `head`, the fence, the
+// byte if it sleeps; `hwtail` to `tail` and to the ring. If it is not so, the slots are checked, and the
+// ring's head and cur become this `head`, its tail `hwtail`. A holder of `lock` that is no more (kill says
+// ESRCH after 10 ms) loses it.
+//
+// The first line is written by programs (inside `lock`), the second by the
 // engine; for NM_KRING_PIPE, the sender's syncs write hwcur of the TX ring and hwtail of the RX ring, the
 // receiver's hwcur of the RX ring and hwtail of the TX ring.
 struct nm_kring {
