@@ -127,12 +127,15 @@ static uint32_t check(const struct indices *i, uint32_t tail, uint32_t slots, ui
     return NM_FAULT_NONE;
 }
 
-static void reject(struct nm_kring *k, uint32_t fault, uint32_t value, uint32_t low, uint32_t high) {
+static void reject(struct binding *b, int fd, struct nm_kring *k, uint32_t fault, uint32_t value, uint32_t low, uint32_t high) {
     nm_store32(&k->fault, fault);
     nm_store32(&k->fault_value, value);
     nm_store32(&k->fault_low, low);
     nm_store32(&k->fault_high, high);
     nm_store32(&k->rejects, nm_load32(&k->rejects) + 1);
+    // The engine says so in its log.
+    __atomic_fetch_add((uint32_t *)(b->control + NM_CONTROL_COMPLAINTS), 1, __ATOMIC_RELEASE);
+    kick(b, fd, k);
 }
 
 // Sets a ring right whose owner wrote what makes no sense ("ring reinit").
@@ -328,7 +331,7 @@ static enum sync_result sync_ring(struct binding *b, int fd, struct ring_ref *re
     }
     uint32_t value, low, high, fault = check(&i, tail, n, &value, &low, &high);
     if (UNLIKELY(fault)) {
-        reject(k, fault, value, low, high);
+        reject(b, fd, k, fault, value, low, high);
         set_right(b, ref, i.base, hwtail);
         if (hwtail != shown) note_news(b, transmit);
         if (!transmit && stamp) ring->ts = *stamp;
@@ -371,7 +374,7 @@ enum sync_result sync_block(struct binding *b, int fd, struct ring_ref *ref, boo
     if (i.base >= n || i.limit >= n) {
         result = SYNC_FAILED;
     } else if ((fault = check(&i, 0, n, &value, &low, &high))) {
-        reject(k, fault, value, low, high);
+        reject(b, fd, k, fault, value, low, high);
         result = SYNC_FAULT;
     } else {
         tail = exchange(b, fd, ref, transmit, is_pipe, i.base, head, cur);

@@ -315,8 +315,10 @@ import Netmap
             let now = nm_monotonic_seconds()
             guard now != lastComplaint else { continue }
             lastComplaint = now
+            let name = ring.direction == .transmit ? "TX" : "RX"
+            let why = unsafe rejection(kring) ?? "it made no sense"
             logger.warning(
-                "a sync of \(ring.direction == .transmit ? "TX" : "RX") ring \(ring.index) was rejected: \(rejection(kring) ?? "it made no sense")",
+                "a sync of \(name) ring \(ring.index) was rejected: \(why)",
                 metadata: ["rejected": "\(count)"]
             )
         }
