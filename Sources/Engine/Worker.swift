@@ -167,7 +167,7 @@ extension WorkerState {
         guard unsafe source.exists else { return false }
         if unsafe pair.pointee.hold.isActive {
             guard unsafe mayGoOn(pair, source) else { return false }
-            unsafe pair.pointee.hold.port = 0
+            unsafe nm_store16(&pair.pointee.hold.port, 0)
         }
         let rx = unsafe plane.pointee.rx
         unsafe batch.removeAll()
