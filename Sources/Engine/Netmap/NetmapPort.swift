@@ -62,6 +62,13 @@ import Netmap
     /// Whether the adapter has got more rings than there is room for; it has none that is served then.
     var isTooNarrow: Bool { krings.isEmpty && NetmapPort.width(of: adapter) > width }
 
+    /// Whether it stands for an interface that no program and no switch has: there is nothing to serve.
+    var isUnusedInterface: Bool {
+        guard case .interface = adapter.kind else { return false }
+        return krings.isEmpty && master == nil && listeners.values.allSatisfy(\.isEmpty)
+            && watchers.values.allSatisfy(\.isEmpty)
+    }
+
     override var type: String {
         switch adapter.kind {
         case .ephemeral, .persistent: "netmap"

@@ -114,7 +114,7 @@ public import CNetmap
     /// Appends the owner's next frames to `batch`, in place.
     ///
     /// A slot with a bad buffer or length ends its frame there; the frame is then too short and is
-    /// dropped by the switch as malformed. An unfinished frame at head stays in the ring.
+    /// dropped by the switch as malformed. A frame without an end ends at head.
     @_noLocks @inlinable
     public mutating func collect(
         into batch: inout FrameBatch,
@@ -131,10 +131,11 @@ public import CNetmap
         // Whatever the owner wrote, it never gets more slots processed than it was given.
         var given = hwtail &- hwcur
         if given < 0 { given = given &+ slotCount }
+        let all = available
         if available > given { available = given }
         if available > limit { available = limit }
         if headerLength != 0 || isSkipping {
-            collectFramed(available, into: &batch, counters)
+            collectFramed(available, isAll: available == all, into: &batch, counters)
             return
         }
 
@@ -153,7 +154,13 @@ public import CNetmap
             let flags = UInt32(truncatingIfNeeded: word &>> 48)
             guard index < bufferCount, length <= bufferSize, flags & special == 0 else {
                 batch.count = count
-                let used = collectFragments(from: j, available &- taken, into: &batch, counters)
+                let used = collectFragments(
+                    from: j,
+                    available &- taken,
+                    isAll: available == all,
+                    into: &batch,
+                    counters
+                )
                 if used == 0 { break }
                 taken = taken &+ used
                 if batch.count != count {
