@@ -224,29 +224,50 @@ static inline uint16_t pass_over(const struct ring_ref *ref, uint32_t from, uint
 
 // ---- Pipes: the two ends move the slots themselves
 
-static inline uint64_t hand_over(const struct ring_ref *ref, uint32_t index) {
-    uint8_t *from = slot_at(ref->ring, index), *to = slot_at(ref->peer_ring, index);
-    uint64_t word = nm_load64(from), pointer = nm_load64(from + NM_SLOT_PTR);
-    uint16_t flags = (uint16_t)(word >> 48);
-    nm_store64(to, word);
-    nm_store64(to + NM_SLOT_PTR, pointer);
-    if (flags & NS_BUF_CHANGED) nm_store16(from + NM_SLOT_FLAGS, (uint16_t)(flags & ~NS_BUF_CHANGED));
-    return word;
+// Copies slots in a row as they are; returns the flags that any of them had, and their lengths' sum.
+static inline uint16_t copy_run(const uint8_t *from, uint8_t *to, uint32_t count, uint64_t *bytes) {
+    uint64_t flags = 0, sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        nm_vector slot = *(const nm_vector *)(from + (size_t)i * NM_SLOT_SIZE);
+        *(nm_vector *)(to + (size_t)i * NM_SLOT_SIZE) = slot;
+        uint64_t word = (uint64_t)slot[0];
+        flags |= word;
+        sum += word >> 32 & 0xffff;
+    }
+    *bytes += sum;
+    return (uint16_t)(flags >> 48);
+}
+
+// Slots from ..< to go to the same places of the other end's ring; their own lose NS_BUF_CHANGED.
+static inline uint16_t hand_over(const struct ring_ref *ref, uint32_t from, uint32_t to, uint64_t *bytes) {
+    uint16_t flags = 0;
+    for (uint32_t at = from; at != to;) {
+        uint32_t run = (to > at ? to : ref->slots) - at;
+        flags |= copy_run(slot_at(ref->ring, at), slot_at(ref->peer_ring, at), run, bytes);
+        at = at + run == ref->slots ? 0 : at + run;
+    }
+    if (UNLIKELY(flags & NS_BUF_CHANGED)) (void)pass_over(ref, from, to);
+    return flags;
+}
+
+// Of the frames in slots from ..< to, whose slots have NS_MOREFRAG here and there: where the last
+// complete one ends, and how many are complete. What the slots say was copied already.
+static __attribute__((noinline)) uint32_t complete(const struct ring_ref *ref, uint32_t from, uint32_t to, uint32_t limit, uint64_t *packets) {
+    *packets = 0;
+    for (uint32_t i = from; i != to; i = next(i, ref->slots))
+        if (!(nm_load16(slot_at(ref->peer_ring, i) + NM_SLOT_FLAGS) & NS_MOREFRAG)) {
+            limit = next(i, ref->slots);
+            (*packets)++;
+        }
+    return limit;
 }
 
 // TX: whole slots to the receiver; it is shown them up to the end of the last complete frame.
 static void pipe_send(struct binding *b, int fd, struct ring_ref *ref, uint32_t base, uint32_t head) {
     struct nm_kring *k = ref->kring, *peer = ref->peer;
-    uint32_t limit = nm_load32(&peer->hwtail), before = limit;
-    uint64_t packets = 0, bytes = 0;
-    for (uint32_t i = base; i != head; i = next(i, ref->slots)) {
-        uint64_t word = hand_over(ref, i);
-        bytes += (uint16_t)(word >> 32);
-        if (!(word >> 48 & NS_MOREFRAG)) {
-            limit = next(i, ref->slots);
-            packets++;
-        }
-    }
+    uint32_t before = nm_load32(&peer->hwtail), limit = head;
+    uint64_t packets = distance(base, head, ref->slots), bytes = 0;
+    if (UNLIKELY(hand_over(ref, base, head, &bytes) & NS_MOREFRAG)) limit = complete(ref, base, head, before, &packets);
     nm_count(&k->packets, packets);
     nm_count(&k->bytes, bytes);
     nm_store32(&k->hwcur, head);
@@ -260,14 +281,11 @@ static void pipe_send(struct binding *b, int fd, struct ring_ref *ref, uint32_t 
 // the last of them, which holds its returned buffer already.
 static void pipe_return(struct binding *b, int fd, struct ring_ref *ref, uint32_t base, uint32_t head) {
     struct nm_kring *k = ref->kring, *peer = ref->peer;
-    uint32_t last = base;
-    for (uint32_t i = base; i != head; i = next(i, ref->slots)) {
-        hand_over(ref, i);
-        last = i;
-    }
+    uint64_t bytes = 0;
+    (void)hand_over(ref, base, head, &bytes);
     nm_store32(&k->hwcur, head);
     nm_store32_release(&k->head, head);
-    nm_store32_release(&peer->hwtail, last);
+    nm_store32_release(&peer->hwtail, head ? head - 1 : ref->slots - 1);
     kick_for_peer(b, fd, k, peer);
 }
 
