@@ -50,6 +50,13 @@ def idle_options(parser):
     group.add_argument("--seconds", type=float, default=30, help="how long to watch (%(default)s)")
 
 
+def netmap_options(parser):
+    group = parser.add_argument_group("netmap")
+    known = ("vale", "pipe", "latency", "sync")
+    group.add_argument("--netmap", type=among(*known), default=list(known), metavar="PARTS",
+                       help=f"some of {','.join(known)} (all)")
+
+
 def guest_options(parser, name="--rounds"):
     group = parser.add_argument_group("guests")
     group.add_argument(name, dest="guest_rounds", type=int, default=3, metavar="N",

@@ -7,6 +7,7 @@ whose methods make engines, guests and clients that are all gone when the test i
 from .accelerator import accelerator
 from .engine import Engine
 from .guest import Guest
+from .netmap import Programs
 from .process import Failed, Skipped, eventually
 from .qmp import QMP, QMPError
 from .shim import Shim
@@ -14,6 +15,6 @@ from .test import Test, run
 from .testpmd import Testpmd, virtio_user, vhost
 
 __all__ = [
-    "Engine", "Failed", "Guest", "QMP", "QMPError", "Shim", "Skipped", "Test", "Testpmd",
+    "Engine", "Failed", "Guest", "Programs", "QMP", "QMPError", "Shim", "Skipped", "Test", "Testpmd",
     "accelerator", "eventually", "run", "vhost", "virtio_user",
 ]

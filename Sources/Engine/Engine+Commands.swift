@@ -34,6 +34,7 @@ extension Engine {
             // Down: what the guest has queued stays queued, and what is sent to it is dropped.
             try port(arguments, "name").isLinkUp = arguments["up"]?.boolValue ?? true
             save()
+        case "port-set": try setPort(arguments)
         case "query-ports": return try queryPorts(arguments)
         case "chardev-add": try addChardev(ChardevOptions(arguments))
         case "chardev-remove": try removeChardev(arguments["id"]?.stringValue ?? "")
@@ -92,6 +93,19 @@ extension Engine {
             })
         else { throw .deviceNotFound(name) }
         return port
+    }
+
+    private func setPort(_ arguments: JSONObject) throws(QMPError) {
+        let port = try port(arguments, "name")
+        guard let port = port as? NetmapPort else {
+            throw QMPError(
+                "Port '\(port.ifname)' is a guest's, which is lossless or not when it is added: "
+                    + "netdev_add with lossless=on"
+            )
+        }
+        port.setLossless(try LosslessOptions(arguments))
+        if let state = switches[port.master ?? ""] { publishMembers(of: state) }
+        pool.recall()
     }
 
     /// The port whose front-end is found at a socket.

@@ -146,7 +146,7 @@ extension Engine {
         reconsiderLingering()
     }
 
-    private func publishMembers(of vale: SwitchState) {
+    func publishMembers(of vale: SwitchState) {
         let old = unsafe vale.plane.pointee.members
         // Rising, because a frame that is held on its way to all remembers how far it came.
         unsafe nm_store64_release(

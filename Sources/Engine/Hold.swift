@@ -8,7 +8,7 @@ import VhostUser
 ///
 /// Belongs to the worker that serves it.
 @unsafe struct Hold {
-    /// The port without room, or 0 if the source does not wait.
+    /// The port without room, or 0 if the source does not wait; the control plane looks at any time.
     var port: UInt16 = 0
     /// The pair of that port.
     var pair: UInt16 = 0

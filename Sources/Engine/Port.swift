@@ -19,7 +19,7 @@ import Netmap
     /// The control connection whose end is also this port's, if any.
     let owner: UInt64?
     /// How it makes its senders wait, if it does.
-    let lossless: LosslessOptions?
+    private(set) var lossless: LosslessOptions?
     let plane: UnsafeMutablePointer<PortPlane>
     let pool: WorkerPool
     let logger: Logger
@@ -60,6 +60,13 @@ import Netmap
         pool.synchronize()
         unsafe plane.pointee.pairs.deallocate()
         unsafe plane.deallocate()
+    }
+
+    /// Changes how it makes its senders wait; waiting ones try again with the next recall.
+    func setLossless(_ options: LosslessOptions?) {
+        lossless = options
+        unsafe plane.pointee.patience = UInt64(options?.timeout ?? 0) * 1_000_000
+        unsafe plane.pointee.isLossless = options != nil
     }
 
     /// Looks at what workers have found.

@@ -112,7 +112,10 @@ extension WorkerState {
             unsafe plan.isTrial = false
         }
         if whole == count {
-            unsafe pair.pointee.hold = Hold()
+            // Nothing is held: the port is 0 since this source was served.
+            unsafe pair.pointee.hold.reached = 0
+            unsafe pair.pointee.hold.position = 0
+            unsafe pair.pointee.hold.segments = 0
             unsafe trial.rx.move(to: rx)
             if count != 0, isLinkUp, unsafe plan.floodCount != 0 {
                 unsafe plane.pointee.vale.pointee.vale.add(floods: plan.floodCount)
@@ -334,7 +337,7 @@ extension WorkerState {
         let patience = unsafe plane.pointee.patience
         let since = unsafe stallBegan(plane.pointee.pairs + Int(index), shortage)
         guard patience == 0 || nm_monotonic_ns() &- since < patience else { return false }
-        unsafe source.pointee.hold.port = port
+        unsafe nm_store16(&source.pointee.hold.port, port)
         unsafe source.pointee.hold.pair = index
         unsafe source.pointee.hold.segments = segments
         unsafe source.pointee.hold.shortage = shortage

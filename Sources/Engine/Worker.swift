@@ -168,7 +168,7 @@ extension WorkerState {
         if let chore = unsafe source.chore { return unsafe chore.pointee.run(plane, &batch) }
         if unsafe pair.pointee.hold.isActive {
             guard unsafe mayGoOn(pair, source) else { return false }
-            unsafe pair.pointee.hold.port = 0
+            unsafe nm_store16(&pair.pointee.hold.port, 0)
         }
         let rx = unsafe plane.pointee.rx
         unsafe batch.removeAll()
@@ -327,6 +327,9 @@ extension WorkerState {
                     deadline = unsafe min(deadline, pair.pointee.hold.deadline)
                 } else if unsafe source.arm() {
                     awake = true
+                }
+                if let kring = unsafe source.kring, unsafe kring.pointee.hasComplaint() {
+                    unsafe report(pair)
                 }
             }
             if !awake { unsafe wait(until: deadline) }

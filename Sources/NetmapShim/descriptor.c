@@ -194,13 +194,13 @@ void descriptor_adopt(int fd, uint64_t cookie) {
 void descriptor_forget(int fd) {
     unsigned kind = fd_kind(fd);
     if (kind == FD_UNKNOWN || (unsigned)fd >= FD_LIMIT || !process_is_ours()) return;
-    if (kind == FD_EPOLL) epoll_forget(fd);
     if (kind == FD_FOREIGN) {
         __atomic_store_n(&fd_table[fd], FD_UNKNOWN, __ATOMIC_RELEASE);
         return;
     }
     sigset_t saved;
     table_lock(&saved);
+    if (kind == FD_EPOLL) epoll_forget(fd);
     drop_number(fd);
     table_unlock(&saved);
 }

@@ -63,6 +63,7 @@ static struct entry *make(void) {
     return NULL;
 }
 
+// With the table locked.
 static int control(struct binding *b, int epoll, int operation, int fd, struct epoll_event *event) {
     struct entry *e = find(epoll, b, fd);
     if (operation == EPOLL_CTL_DEL || !event) {
@@ -88,7 +89,6 @@ static int control(struct binding *b, int epoll, int operation, int fd, struct e
         e->binding = b;
         epoll_entries++;
     }
-    if (!b->is_attached) descriptor_attach(b, fd);
     b->waits = WAIT_EPOLL;
     sync_arm(b, 0);
     if ((unsigned)epoll < FD_LIMIT && fd_kind(epoll) < FD_OURS) __atomic_store_n(&fd_table[epoll], FD_EPOLL, __ATOMIC_RELEASE);
@@ -96,16 +96,16 @@ static int control(struct binding *b, int epoll, int operation, int fd, struct e
 }
 
 int epoll_control(struct binding *b, int epoll, int operation, int fd, struct epoll_event *event) {
+    if (!b->is_attached) descriptor_attach(b, fd); // or it is bound later, and looked at each time
     sigset_t saved;
     table_lock(&saved);
-    bool is_attached = b->is_attached;
+    int result = control(b, epoll, operation, fd, event);
     table_unlock(&saved);
-    if (!is_attached) descriptor_attach(b, fd);
-    return control(b, epoll, operation, fd, event);
+    return result;
 }
 
 // What is ready on an entry, as an event, or 0.
-static uint32_t look(struct entry *e) {
+static uint32_t look(struct entry *e, bool *is_busy) {
     if (e->is_spent) return 0;
     // Dups and a mapping keep the registration when the number is gone; the kernel keeps its own too.
     struct binding *b = e->binding;
@@ -117,7 +117,7 @@ static uint32_t look(struct entry *e) {
         nm_fence();
         const uint32_t known = EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM;
         int fd = fd_kind(e->fd) == (unsigned)(FD_OURS + (b - bindings)) ? e->fd : b->keeper;
-        ready = (uint32_t)(uint16_t)sync_poll(b, fd, (short)(e->events & known));
+        ready = (uint32_t)(uint16_t)sync_poll(b, fd, (short)(e->events & known), is_busy);
         if (e->events & EPOLLET) {
             uint32_t edges = EPOLLERR;
             if (e->is_fresh || nm_load32(&b->rx_news) != e->rx_seen) edges |= EPOLLIN | EPOLLRDNORM;
@@ -139,22 +139,22 @@ static void report(struct entry *e, uint32_t ready, struct epoll_event *event) {
     if (e->events & EPOLLONESHOT) e->is_spent = true;
 }
 
-static int collect(int epoll, struct epoll_event *events, int room) {
+static int collect(int epoll, struct epoll_event *events, int room, bool *is_busy) {
     int count = 0;
     unsigned start = __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
     int limit = used;
     for (int i = 0; i < limit && count < room; i++) {
         struct entry *e = &entries[(start + (unsigned)i) % (unsigned)limit];
         if (!e->binding || e->epoll != epoll) continue;
-        uint32_t ready = look(e);
+        uint32_t ready = look(e, is_busy);
         if (ready && e->binding) report(e, ready, &events[count++]);
     }
     return count;
 }
 
-bool epoll_is_ready(int epoll) {
+bool epoll_is_ready(int epoll, bool *is_busy) {
     for (int i = 0; i < used; i++)
-        if (entries[i].binding && entries[i].epoll == epoll && look(&entries[i])) return true;
+        if (entries[i].binding && entries[i].epoll == epoll && look(&entries[i], is_busy)) return true;
     return false;
 }
 
@@ -191,10 +191,10 @@ int epoll_await(int epoll, struct epoll_event *events, int room, const struct ti
     if (room <= 0) return real.epoll_pwait2(epoll, events, room, timeout, mask);
     bool has_ours = has_entries(epoll);
     while (true) {
-        bool had_marks = false;
+        bool had_marks = false, is_busy = false;
         // Where there is no room for all, the kernel's come first every other time.
         int place = room == 1 && (turn & 1) ? 0 : room;
-        int count = has_ours ? collect(epoll, events, place) : 0;
+        int count = has_ours ? collect(epoll, events, place, &is_busy) : 0;
         if (count == room) return count;
         if (count > 0) {
             int more = real.epoll_pwait2(epoll, events + count, room - count, &none, mask);
@@ -203,21 +203,21 @@ int epoll_await(int epoll, struct epoll_event *events, int room, const struct ti
         }
         struct timespec left;
         bool has_time = deadline_left(&deadline, &left);
-        const struct timespec *limit = place == 0 || !has_time ? &none : deadline.is_endless ? NULL : &left;
+        const struct timespec *limit = place == 0 || !has_time ? &none : deadline_limit(&deadline, &left, is_busy);
         int got = real.epoll_pwait2(epoll, events, room, limit, mask);
         if (got < 0) return got;
         int kept = filter(events, got, true, &had_marks);
         if (kept > 0) {
-            if (has_ours && kept < room) kept += collect(epoll, events + kept, room - kept);
+            if (has_ours && kept < room) kept += collect(epoll, events + kept, room - kept, &is_busy);
             return kept;
         }
         if (place == 0) {
             turn++;
-            if ((count = collect(epoll, events, room))) return count;
+            if ((count = collect(epoll, events, room, &is_busy))) return count;
             if (!has_time) return 0;
             continue;
         }
-        if (had_marks && has_ours && (count = collect(epoll, events, room))) return count;
+        if (had_marks && has_ours && (count = collect(epoll, events, room, &is_busy))) return count;
         if (!deadline_left(&deadline, &left)) return 0;
     }
 }

@@ -216,8 +216,9 @@ enum sync_result {
     SYNC_STOPPED,
 };
 int sync_ioctl(struct binding *binding, int fd, bool transmit);
-// What poll has to say; syncs as poll has to.
-short sync_poll(struct binding *binding, int fd, short events);
+// What poll has to say; syncs as poll has to. Sets `is_busy` if another thread was at one of the rings: what
+// that one finds it may find without a byte from the engine.
+short sync_poll(struct binding *binding, int fd, short events, bool *is_busy);
 // Asks for a byte at the next news.
 void sync_arm(struct binding *binding, short events);
 // Takes the bytes off the descriptor.
@@ -240,12 +241,14 @@ struct deadline {
 struct deadline deadline_after(const struct timespec *timeout);
 // What is left; false: nothing.
 bool deadline_left(const struct deadline *deadline, struct timespec *left);
+// How long the kernel may wait: NULL for ever; a moment if we have to look again.
+const struct timespec *deadline_limit(const struct deadline *deadline, struct timespec *left, bool is_busy);
 
 // ---- epoll.c
 extern int epoll_entries; // registrations in this process
 int epoll_control(struct binding *binding, int epoll, int operation, int fd, struct epoll_event *event);
 int epoll_await(int epoll, struct epoll_event *events, int room, const struct timespec *timeout, const sigset_t *mask);
-bool epoll_is_ready(int epoll); // has descriptors of ours that are ready
+bool epoll_is_ready(int epoll, bool *is_busy); // has descriptors of ours that are ready
 void epoll_forget(int epoll);
 void epoll_forget_binding(struct binding *binding);
 

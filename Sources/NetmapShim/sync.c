@@ -127,12 +127,15 @@ static uint32_t check(const struct indices *i, uint32_t tail, uint32_t slots, ui
     return NM_FAULT_NONE;
 }
 
-static void reject(struct nm_kring *k, uint32_t fault, uint32_t value, uint32_t low, uint32_t high) {
+static void reject(struct binding *b, int fd, struct nm_kring *k, uint32_t fault, uint32_t value, uint32_t low, uint32_t high) {
     nm_store32(&k->fault, fault);
     nm_store32(&k->fault_value, value);
     nm_store32(&k->fault_low, low);
     nm_store32(&k->fault_high, high);
     nm_store32(&k->rejects, nm_load32(&k->rejects) + 1);
+    // The engine says so in its log.
+    __atomic_fetch_add((uint32_t *)(b->control + NM_CONTROL_COMPLAINTS), 1, __ATOMIC_RELEASE);
+    kick(b, fd, k);
 }
 
 // Sets a ring right whose owner wrote what makes no sense ("ring reinit").
@@ -221,22 +224,52 @@ static inline uint16_t pass_over(const struct ring_ref *ref, uint32_t from, uint
 
 // ---- Pipes: the two ends move the slots themselves
 
-static inline uint16_t hand_over(const struct ring_ref *ref, uint32_t index) {
-    uint8_t *from = slot_at(ref->ring, index), *to = slot_at(ref->peer_ring, index);
-    uint64_t word = nm_load64(from), pointer = nm_load64(from + NM_SLOT_PTR);
-    uint16_t flags = (uint16_t)(word >> 48);
-    nm_store64(to, word);
-    nm_store64(to + NM_SLOT_PTR, pointer);
-    if (flags & NS_BUF_CHANGED) nm_store16(from + NM_SLOT_FLAGS, (uint16_t)(flags & ~NS_BUF_CHANGED));
+// Copies slots in a row as they are; returns the flags that any of them had, and their lengths' sum.
+static inline uint16_t copy_run(const uint8_t *from, uint8_t *to, uint32_t count, uint64_t *bytes) {
+    uint64_t flags = 0, sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        nm_vector slot = *(const nm_vector *)(from + (size_t)i * NM_SLOT_SIZE);
+        *(nm_vector *)(to + (size_t)i * NM_SLOT_SIZE) = slot;
+        uint64_t word = (uint64_t)slot[0];
+        flags |= word;
+        sum += word >> 32 & 0xffff;
+    }
+    *bytes += sum;
+    return (uint16_t)(flags >> 48);
+}
+
+// Slots from ..< to go to the same places of the other end's ring; their own lose NS_BUF_CHANGED.
+static inline uint16_t hand_over(const struct ring_ref *ref, uint32_t from, uint32_t to, uint64_t *bytes) {
+    uint16_t flags = 0;
+    for (uint32_t at = from; at != to;) {
+        uint32_t run = (to > at ? to : ref->slots) - at;
+        flags |= copy_run(slot_at(ref->ring, at), slot_at(ref->peer_ring, at), run, bytes);
+        at = at + run == ref->slots ? 0 : at + run;
+    }
+    if (UNLIKELY(flags & NS_BUF_CHANGED)) (void)pass_over(ref, from, to);
     return flags;
+}
+
+// Of the frames in slots from ..< to, whose slots have NS_MOREFRAG here and there: where the last
+// complete one ends, and how many are complete. What the slots say was copied already.
+static __attribute__((noinline)) uint32_t complete(const struct ring_ref *ref, uint32_t from, uint32_t to, uint32_t limit, uint64_t *packets) {
+    *packets = 0;
+    for (uint32_t i = from; i != to; i = next(i, ref->slots))
+        if (!(nm_load16(slot_at(ref->peer_ring, i) + NM_SLOT_FLAGS) & NS_MOREFRAG)) {
+            limit = next(i, ref->slots);
+            (*packets)++;
+        }
+    return limit;
 }
 
 // TX: whole slots to the receiver; it is shown them up to the end of the last complete frame.
 static void pipe_send(struct binding *b, int fd, struct ring_ref *ref, uint32_t base, uint32_t head) {
     struct nm_kring *k = ref->kring, *peer = ref->peer;
-    uint32_t limit = nm_load32(&peer->hwtail), before = limit;
-    for (uint32_t i = base; i != head; i = next(i, ref->slots))
-        if (!(hand_over(ref, i) & NS_MOREFRAG)) limit = next(i, ref->slots);
+    uint32_t before = nm_load32(&peer->hwtail), limit = head;
+    uint64_t packets = distance(base, head, ref->slots), bytes = 0;
+    if (UNLIKELY(hand_over(ref, base, head, &bytes) & NS_MOREFRAG)) limit = complete(ref, base, head, before, &packets);
+    nm_count(&k->packets, packets);
+    nm_count(&k->bytes, bytes);
     nm_store32(&k->hwcur, head);
     nm_store32_release(&k->head, head);
     if (limit == before) return;
@@ -248,14 +281,11 @@ static void pipe_send(struct binding *b, int fd, struct ring_ref *ref, uint32_t 
 // the last of them, which holds its returned buffer already.
 static void pipe_return(struct binding *b, int fd, struct ring_ref *ref, uint32_t base, uint32_t head) {
     struct nm_kring *k = ref->kring, *peer = ref->peer;
-    uint32_t last = base;
-    for (uint32_t i = base; i != head; i = next(i, ref->slots)) {
-        hand_over(ref, i);
-        last = i;
-    }
+    uint64_t bytes = 0;
+    (void)hand_over(ref, base, head, &bytes);
     nm_store32(&k->hwcur, head);
     nm_store32_release(&k->head, head);
-    nm_store32_release(&peer->hwtail, last);
+    nm_store32_release(&peer->hwtail, head ? head - 1 : ref->slots - 1);
     kick_for_peer(b, fd, k, peer);
 }
 
@@ -302,6 +332,10 @@ static enum sync_result sync_ring(struct binding *b, int fd, struct ring_ref *re
     enum sync_result result = admit(ref, mode, &is_pipe);
     if (UNLIKELY(result != SYNC_DONE)) return result;
     if (UNLIKELY(!try_lock(ref))) return SYNC_BUSY;
+    if (UNLIKELY(nm_load32(&k->mode) != mode)) { // a monitor came in between
+        unlock(ref);
+        return sync_ring(b, fd, ref, transmit, stamp);
+    }
     struct netmap_ring *ring = ref->ring;
     struct indices i = {.head = nm_load32_acquire(&ring->head), .cur = nm_load32(&ring->cur)};
     uint32_t tail = nm_load32(&ring->tail), shown = nm_load32(&k->tail);
@@ -315,7 +349,7 @@ static enum sync_result sync_ring(struct binding *b, int fd, struct ring_ref *re
     }
     uint32_t value, low, high, fault = check(&i, tail, n, &value, &low, &high);
     if (UNLIKELY(fault)) {
-        reject(k, fault, value, low, high);
+        reject(b, fd, k, fault, value, low, high);
         set_right(b, ref, i.base, hwtail);
         if (hwtail != shown) note_news(b, transmit);
         if (!transmit && stamp) ring->ts = *stamp;
@@ -348,13 +382,17 @@ enum sync_result sync_block(struct binding *b, int fd, struct ring_ref *ref, boo
     enum sync_result result = admit(ref, mode, &is_pipe);
     if (result != SYNC_DONE) return result;
     if (!try_lock(ref)) return SYNC_BUSY;
+    if (UNLIKELY(nm_load32(&k->mode) != mode)) {
+        unlock(ref);
+        return sync_block(b, fd, ref, transmit, head, cur, hwcur, hwtail);
+    }
     uint32_t tail = nm_load32_acquire(&k->hwtail);
     struct indices i = {head, cur, nm_load32(&k->head), transmit ? nm_load32(&k->tail) : tail};
     uint32_t value, low, high, fault;
     if (i.base >= n || i.limit >= n) {
         result = SYNC_FAILED;
     } else if ((fault = check(&i, 0, n, &value, &low, &high))) {
-        reject(k, fault, value, low, high);
+        reject(b, fd, k, fault, value, low, high);
         result = SYNC_FAULT;
     } else {
         tail = exchange(b, fd, ref, transmit, is_pipe, i.base, head, cur);
@@ -450,7 +488,7 @@ int sync_ioctl(struct binding *b, int fd, bool transmit) {
 
 // ---- poll
 
-short sync_poll(struct binding *b, int fd, short events) {
+short sync_poll(struct binding *b, int fd, short events, bool *is_busy) {
     const short in = POLLIN | POLLRDNORM, out = POLLOUT | POLLWRNORM;
     if (UNLIKELY(!b->is_attached) && (descriptor_attach(b, fd) || !b->is_attached)) return POLLERR;
     if (UNLIKELY(b->attachment.is_csb || b->is_dead)) return POLLERR;
@@ -461,6 +499,7 @@ short sync_poll(struct binding *b, int fd, short events) {
             struct ring_ref *ref = &b->refs[i];
             if (!is_wanted && ref->ring && nm_load32(&ref->ring->head) == nm_load32(&ref->kring->head)) continue;
             enum sync_result r = sync_ring(b, fd, ref, true, NULL);
+            *is_busy |= r == SYNC_BUSY;
             if (r == SYNC_FAULT || r == SYNC_FAILED || r == SYNC_STOPPED) result |= POLLERR;
             else if (is_wanted && is_ready(ref)) {
                 result |= events & out;
@@ -474,6 +513,7 @@ short sync_poll(struct binding *b, int fd, short events) {
         for (uint32_t i = 0; i < b->rx_count; i++) {
             struct ring_ref *ref = &b->refs[b->tx_count + i];
             enum sync_result r = sync_ring(b, fd, ref, false, &stamp);
+            *is_busy |= r == SYNC_BUSY;
             if (r == SYNC_FAULT || r == SYNC_FAILED || r == SYNC_STOPPED) result |= POLLERR;
             if (r != SYNC_FAILED && r != SYNC_STOPPED && is_ready(ref)) result |= events & in;
         }

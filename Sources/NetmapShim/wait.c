@@ -46,6 +46,12 @@ bool deadline_left(const struct deadline *d, struct timespec *left) {
     return true;
 }
 
+const struct timespec *deadline_limit(const struct deadline *d, struct timespec *left, bool is_busy) {
+    const struct timespec moment = {.tv_nsec = 1000000};
+    if (is_busy && (d->is_endless || left->tv_sec > 0 || left->tv_nsec > moment.tv_nsec)) *left = moment;
+    return d->is_endless && !is_busy ? NULL : left;
+}
+
 // ---- poll
 
 // Whether a number is to be looked at by us. A number that we do not know may have come from another
@@ -67,7 +73,7 @@ bool wait_has_ours(const struct pollfd *fds, nfds_t count) {
 
 // Syncs ours, says in each `revents` what is ready, and returns how many are.
 // `for_kernel` gets ours as the kernel should wait on them (`is_waiting`) or not at all.
-static int look(struct pollfd *fds, struct pollfd *for_kernel, nfds_t count, bool is_waiting, bool is_armed) {
+static int look(struct pollfd *fds, struct pollfd *for_kernel, nfds_t count, bool is_waiting, bool is_armed, bool *is_busy) {
     int ready = 0;
     for (nfds_t i = 0; i < count; i++) {
         if (for_kernel) for_kernel[i] = (struct pollfd){fds[i].fd, fds[i].events, 0};
@@ -75,7 +81,7 @@ static int look(struct pollfd *fds, struct pollfd *for_kernel, nfds_t count, boo
         unsigned kind = fd < 0 ? FD_FOREIGN : fd_kind(fd);
         if (kind <= FD_INTERNAL) continue;
         if (kind == FD_EPOLL) {
-            fds[i].revents = (fds[i].events & (POLLIN | POLLRDNORM)) && epoll_is_ready(fd)
+            fds[i].revents = (fds[i].events & (POLLIN | POLLRDNORM)) && epoll_is_ready(fd, is_busy)
                 ? fds[i].events & (POLLIN | POLLRDNORM) : 0;
             ready += fds[i].revents != 0;
             // The kernel knows of its other descriptors; ours are not the only ones in it.
@@ -86,7 +92,7 @@ static int look(struct pollfd *fds, struct pollfd *for_kernel, nfds_t count, boo
         if (!b) continue;
         if (is_armed) sync_arm(b, fds[i].events);
         nm_fence();
-        fds[i].revents = sync_poll(b, fd, fds[i].events);
+        fds[i].revents = sync_poll(b, fd, fds[i].events, is_busy);
         ready += fds[i].revents != 0;
         descriptor_unpin(b);
         if (for_kernel) {
@@ -103,36 +109,30 @@ static int merge(struct pollfd *fds, const struct pollfd *from_kernel, nfds_t co
     for (nfds_t i = 0; i < count; i++) {
         unsigned kind = fds[i].fd < 0 ? FD_FOREIGN : fd_kind(fds[i].fd);
         if (kind <= FD_INTERNAL) fds[i].revents = from_kernel[i].revents;
-        if (kind == FD_EPOLL && !fds[i].revents && from_kernel[i].fd >= 0
-            && (from_kernel[i].revents & ~(POLLIN | POLLRDNORM)))
-            fds[i].revents = from_kernel[i].revents;
+        // Others in it are ready, or a byte came for ours; who then looks by epoll_wait finds out.
+        if (kind == FD_EPOLL && !fds[i].revents && from_kernel[i].fd >= 0) fds[i].revents = from_kernel[i].revents;
         ready += fds[i].revents != 0;
     }
     return ready;
 }
 
-static bool take_bytes(struct pollfd *fds, const struct pollfd *from_kernel, nfds_t count) {
-    bool came = false;
+static void take_bytes(struct pollfd *fds, const struct pollfd *from_kernel, nfds_t count) {
     for (nfds_t i = 0; i < count; i++) {
         if (!from_kernel[i].revents || fds[i].fd < 0) continue;
         // The number may be somebody else's by now: then it is the kernel's to answer for.
         struct binding *b = fd_kind(fds[i].fd) >= FD_OURS ? descriptor_identify(fds[i].fd) : NULL;
         if (!b) continue;
-        if (from_kernel[i].revents & (POLLIN | POLLHUP | POLLERR)) {
-            sync_drain(b, fds[i].fd);
-            came = true;
-        }
+        sync_drain(b, fds[i].fd);
         descriptor_unpin(b);
     }
-    return came;
 }
 
 static int wait_with(struct pollfd *fds, struct pollfd *copy, nfds_t count, const struct timespec *timeout,
                      const sigset_t *mask) {
     const struct timespec none = {0};
     struct deadline deadline = deadline_after(timeout);
-    bool is_last = deadline.is_now;
-    if (look(fds, copy, count, false, false) || is_last) {
+    bool is_busy = false;
+    if (look(fds, copy, count, false, false, &is_busy) || deadline.is_now) {
         int result = real.ppoll(copy, count, &none, mask);
         return result < 0 ? result : merge(fds, copy, count);
     }
@@ -143,7 +143,8 @@ static int wait_with(struct pollfd *fds, struct pollfd *copy, nfds_t count, cons
             struct binding *b = descriptor_identify(fds[i].fd);
             if (b) descriptor_unpin(b);
         }
-        bool is_ready = look(fds, copy, count, true, true);
+        is_busy = false;
+        bool is_ready = look(fds, copy, count, true, true, &is_busy);
         struct timespec left;
         bool has_time = deadline_left(&deadline, &left);
         if (is_ready || !has_time) {
@@ -152,10 +153,10 @@ static int wait_with(struct pollfd *fds, struct pollfd *copy, nfds_t count, cons
             int result = real.ppoll(copy, count, &none, mask);
             return result < 0 ? result : merge(fds, copy, count);
         }
-        int result = real.ppoll(copy, count, deadline.is_endless ? NULL : &left, mask);
+        int result = real.ppoll(copy, count, deadline_limit(&deadline, &left, is_busy), mask);
         if (result < 0) return result;
         take_bytes(fds, copy, count);
-        look(fds, NULL, count, false, false);
+        look(fds, NULL, count, false, false, &is_busy);
         if ((result = merge(fds, copy, count))) return result;
         if (!deadline_left(&deadline, &left)) return 0;
     }

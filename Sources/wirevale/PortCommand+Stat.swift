@@ -54,6 +54,17 @@ extension PortCommand {
                     lines.append("  \(direction) drops  " + drops.joined(separator: ", "))
                 }
             }
+            for ring in port["rings"]?.arrayValue ?? [] {
+                var text =
+                    "  ring      \(ring.text("direction")) \(ring.text("ring")), "
+                    + "\(ring.text("slots")) slots, open by \(ring.text("descriptors"))"
+                if let packets = ring["packets"] { text += ", packets \(packets)" }
+                if ring["drops"] != 0 { text += ", too slow for \(ring.text("drops"))" }
+                if let last = ring["last-rejection"]?.stringValue {
+                    text += ", \(ring.text("rejected")) syncs rejected: \(last)"
+                }
+                lines.append(text)
+            }
             return lines.joined(separator: "\n") + "\n"
         }
     }

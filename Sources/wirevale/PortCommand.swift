@@ -19,7 +19,7 @@ struct PortCommand: ParsableCommand {
 
             rx is what the switch received from the port, tx is what it sent.
             """,
-        subcommands: [List.self, Add.self, Del.self, Stat.self, Link.self],
+        subcommands: [List.self, Add.self, Del.self, Stat.self, Link.self, Set.self],
         defaultSubcommand: List.self
     )
 

@@ -32,7 +32,8 @@ struct Wirevale: ParsableCommand {
             """,
         version: EngineVersionText.text,
         subcommands: [
-            Serve.self, Qemu.self, QemuArgs.self, Shim.self, PortCommand.self, SwitchCommand.self, Fdb.self,
+            Serve.self, Qemu.self, QemuArgs.self, Shim.self, PortCommand.self, SwitchCommand.self,
+            Fdb.self,
             WorkerCommand.self, Monitor.self, Doctor.self, Demo.self, Launch.self,
             PktGen.self, Bridge.self, ValeCtl.self,
         ]

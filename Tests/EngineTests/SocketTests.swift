@@ -105,11 +105,11 @@ struct SocketTests {
     @Test func `timers fire in order, once, and not when cancelled`() throws {
         let loop = try EventLoop()
         var fired: [Int] = []
-        loop.after(0.02) { fired.append(2) }
-        loop.after(0.01) { fired.append(1) }
-        let cancelled = loop.after(0.015) { fired.append(9) }
+        loop.after(0.2) { fired.append(2) }
+        loop.after(0.1) { fired.append(1) }
+        let cancelled = loop.after(0.15) { fired.append(9) }
         loop.cancel(cancelled)
-        loop.after(0.03) { loop.stop() }
+        loop.after(0.3) { loop.stop() }
         loop.run()
         #expect(fired == [1, 2])
     }

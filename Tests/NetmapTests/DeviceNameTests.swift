@@ -7,7 +7,9 @@ import Testing
 
 @Suite("A name")
 struct DeviceNameTests {
-    @Test("that begins with val is a switch's port, whatever follows (trap 31)")
+    @Test(
+        "that begins with val is a switch's port, whatever follows, of at most 15 characters a part (traps 31, 35)"
+    )
     func val() throws {
         let client = DeviceClient()
         try client.device.addInterface(name: "valley0")

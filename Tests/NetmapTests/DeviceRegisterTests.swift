@@ -7,7 +7,7 @@ import Testing
 
 @Suite("REGISTER")
 struct DeviceRegisterTests {
-    @Test("lays out the first port of a switch as the worked example says")
+    @Test("lays out the first port of a switch as the worked example says (traps 1, 4)")
     func workedExample() throws {
         let client = DeviceClient()
         let number = client.open()

@@ -140,6 +140,40 @@ struct DeviceRuleTests {
     }
 }
 
+@Suite("A program's death")
+struct DeviceDeathTests {
+    @Test("gives back rings, exclusive marks, extra buffers and the netmap_if (trap 46)")
+    func death() throws {
+        let client = DeviceClient()
+        let holder = try client.bind(
+            "vale0:a",
+            DeviceClient.registration(flags: NR_RX_RINGS_ONLY)
+        )
+        let region = try #require(client.device.adapters[0].region)
+        let before = [
+            region.buffers.available, region.rings.available, region.interfaces.available,
+        ]
+        let alone = DeviceClient.registration(flags: NR_EXCLUSIVE | NR_TX_RINGS_ONLY, extra: 9)
+        for _ in 0..<100 { client.close(try client.bind("vale0:a", alone)) }
+        let after = [region.buffers.available, region.rings.available, region.interfaces.available]
+        #expect(before == after)
+        client.close(holder)
+        client.expectNothingLeft()
+    }
+
+    @Test("leaves no interface behind that was removed, nor takes one that is open")
+    func interfaces() throws {
+        let client = try DeviceClient.withInterface()
+        #expect(throws: NetmapError.self) { try client.device.addInterface(name: "nm0") }
+        let number = try client.bind("nm0")
+        #expect(throws: NetmapError.self) { try client.device.removeInterface(name: "nm0") }
+        client.close(number)
+        try client.device.removeInterface(name: "nm0")
+        #expect(throws: NetmapError.self) { try client.device.removeInterface(name: "nm0") }
+        client.expectNothingLeft()
+    }
+}
+
 @Suite("REGISTER gives")
 struct DeviceResultTests {
     @Test("clamped numbers to ports of switches, and says so")

@@ -96,8 +96,11 @@ struct PoolGeometryTests {
     @Test("in memory brought along turn what is left into buffers")
     func within() throws {
         let sizes = PoolSizes(interfaces: (1024, 2), rings: (512, 64), buffers: (4096, 2048))
-        let needed = try PoolGeometry(sizes, isGlobal: false).byteCount
-        let pools = try PoolGeometry(sizes, within: needed + 3 * 4096)
+        let needed = 2 * 1024 + 64 * 512 + 2048 * 4096
+        let exact = try PoolGeometry(sizes, within: needed)
+        #expect(exact.byteCount == needed && exact.buffers.count == 2048)
+        #expect(exact.interfaces.count == 2 && exact.ringOffset == 2048)
+        let pools = try PoolGeometry(sizes, within: needed + 3 * 4096 + 4095)
         #expect(pools.buffers.count == 2048 + 3 && pools.byteCount == needed + 3 * 4096)
         do throws(NetmapError) {
             _ = try PoolGeometry(sizes, within: needed - 1)

@@ -105,6 +105,14 @@ enum {
 };
 
 // When the engine is to send a byte to those who have the ring bound.
+//
+// A process that attaches sets ALWAYS: the program may wait where the library does not see it (io_uring, a
+// system call of its own). The first poll or select lowers it to ONCE, from then on set before each
+// sleep; epoll keeps ALWAYS. A poller that never sleeps gets one byte, and never takes it. Where nobody is
+// seen waiting, an ioctl sync after 100 us without one takes the byte, if it leaves no frames behind.
+//
+// NM_KRING_PIPE: a sync that brings news to the other end whose `want` is set sets `kicked` on its own ring
+// and sends a byte to the engine, which clears `kicked` and tells those who have the `peer` bound.
 enum {
     NM_WANT_NOTHING = 0,
     NM_WANT_ONCE = 1,  // at the next news; the engine sets it back to NM_WANT_NOTHING
@@ -142,10 +150,19 @@ enum {
     NM_FAULT_TAIL = 3, // only with values >= num_slots
 };
 
-// One ring between syncs. The first line is written by programs (inside `lock`), the second by the
+// One ring between syncs. A sync by the program: the lock; head and cur of the netmap_ring, once each;
+// this `head` <= head <= cur <= limit in ring order, where the limit is `tail` (TX) or `hwtail` (RX), and
+// the ring's own tail below num_slots; NS_BUF_CHANGED off the slots given away, the data of NS_INDIRECT
+// ones into their buffers (the flag stays, and means nothing to the engine); `cur`, `head`, the fence, the
+// byte if it sleeps; `hwtail` to `tail` and to the ring. If it is not so, the slots are checked, and the
+// ring's head and cur become this `head`, its tail `hwtail`. A holder of `lock` that is no more (kill says
+// ESRCH after 10 ms) loses it.
+//
+// The first line is written by programs (inside `lock`), the second by the
 // engine; for NM_KRING_PIPE, the sender's syncs write hwcur of the TX ring and hwtail of the RX ring, the
 // receiver's hwcur of the RX ring and hwtail of the TX ring.
 struct nm_kring {
+    // (A sync reads `mode` after it has taken the lock: the engine changes the mode, then waits for it.)
     uint32_t lock;    // thread that is inside a sync, 0 for none; who finds it taken does nothing
     uint32_t head;    // the program's slots before it are given away
     uint32_t cur;     // rcur: what wake-ups are about
@@ -167,7 +184,7 @@ struct nm_kring {
     uint32_t loop; // NM_LOOP_*, written by the engine only
     uint64_t ring;  // offset of the netmap_ring in the region
     uint64_t drops; // frames that did not fit (VALE's silence, broken)
-    uint32_t reserved2[4];
+    uint64_t packets, bytes; // NM_KRING_PIPE: frames sent, as the sender's syncs have counted them
 };
 
 #define NM_CONTROL_MAGIC 0x314c5443564e5257ull // "WRNVCTL1"
@@ -176,11 +193,14 @@ struct nm_control_file {
     uint64_t magic;
     uint32_t version; // NM_WIRE_VERSION
     uint32_t krings;  // how many follow
-    uint8_t reserved[112];
+    // Syncs of any ring that were rejected: counted up, then a byte to the engine, which says so in its log.
+    uint32_t complaints;
+    uint8_t reserved[108];
 };
 
 // Offsets for code that reads with atomic loads instead of through the structure.
 enum {
+    NM_CONTROL_COMPLAINTS = 16,
     NM_CONTROL_KRINGS = 128,
     NM_KRING_SIZE = 128,
     NM_KRING_HEAD = 4,
@@ -194,6 +214,8 @@ enum {
     NM_KRING_NOTIFIED = 76,
     NM_KRING_MODE = 80,
     NM_KRING_DROPS = 104,
+    NM_KRING_PACKETS = 112,
+    NM_KRING_BYTES = 120,
     NM_KRING_SLOTS = 84,
     NM_KRING_PEER = 88,
     NM_KRING_LOOP = 92,
@@ -201,6 +223,7 @@ enum {
 };
 
 _Static_assert(sizeof(struct nm_control_file) == NM_CONTROL_KRINGS, "two cache lines");
+_Static_assert(__builtin_offsetof(struct nm_control_file, complaints) == NM_CONTROL_COMPLAINTS, "complaints");
 _Static_assert(sizeof(struct nm_kring) == NM_KRING_SIZE, "a line for each side");
 _Static_assert(__builtin_offsetof(struct nm_kring, head) == NM_KRING_HEAD, "head");
 _Static_assert(__builtin_offsetof(struct nm_kring, cur) == NM_KRING_CUR, "cur");
@@ -213,6 +236,8 @@ _Static_assert(__builtin_offsetof(struct nm_kring, sleeping) == NM_KRING_SLEEPIN
 _Static_assert(__builtin_offsetof(struct nm_kring, notified) == NM_KRING_NOTIFIED, "notified");
 _Static_assert(__builtin_offsetof(struct nm_kring, mode) == NM_KRING_MODE, "mode");
 _Static_assert(__builtin_offsetof(struct nm_kring, drops) == NM_KRING_DROPS, "drops");
+_Static_assert(__builtin_offsetof(struct nm_kring, packets) == NM_KRING_PACKETS, "packets");
+_Static_assert(__builtin_offsetof(struct nm_kring, bytes) == NM_KRING_BYTES, "bytes");
 _Static_assert(__builtin_offsetof(struct nm_kring, slots) == NM_KRING_SLOTS, "slots");
 _Static_assert(__builtin_offsetof(struct nm_kring, peer) == NM_KRING_PEER, "peer");
 _Static_assert(__builtin_offsetof(struct nm_kring, loop) == NM_KRING_LOOP, "loop");

@@ -13,8 +13,8 @@ public struct LosslessOptions: Sendable, Hashable {
     /// Makes options that are known to be good.
     public init(timeout: Int = LosslessOptions.defaultTimeout) { self.timeout = timeout }
 
-    /// Takes them from the arguments of `netdev_add`; nil if the port is not lossless.
-    init?(_ arguments: JSONObject) throws(QMPError) {
+    /// Takes them from the arguments of `netdev_add` or `port-set`; nil if the port is not lossless.
+    public init?(_ arguments: JSONObject) throws(QMPError) {
         let timeout = arguments["lossless-timeout"]?.integerValue
         guard arguments["lossless"]?.boolValue ?? false else {
             guard timeout == nil else {

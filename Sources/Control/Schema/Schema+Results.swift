@@ -24,9 +24,9 @@ extension Schema {
             "PortInfo",
             [
                 .required("id", .string, "name given by netdev_add"),
-                .required("ifname", .string, "switch:port"),
-                .required("master", .string, "the switch"),
-                .required("type", .named("NetClientDriver")),
+                .required("ifname", .string, "switch:port, or what a program called it"),
+                .optional("master", .string, "the switch, if it is on one"),
+                .required("type", .string, "netdev_add's, or interface, pipe, monitor, null"),
                 .optional("socket", .string, "path of the vhost-user socket"),
                 .optional("role", .named("PortRole"), "who listens: server means the engine"),
                 .required("operstate", .named("OperState")),
@@ -40,10 +40,26 @@ extension Schema {
                 .optional("stalled", .boolean, "lossless, but takes nothing, so it loses frames"),
                 .optional("waits-for", .string, "the full lossless port that its frames wait for"),
                 .optional("guest", .string, "the guest that its NIC was plugged into"),
-                .required("features", .array(of: .string), "what the peer negotiated"),
+                .optional("features", .array(of: .string), "what the front-end negotiated"),
+                .optional("virtio-net-header", .integer, "bytes before a program's frames"),
+                .optional("memory", .integer, "id of the memory that a program's port is in"),
+                .optional("rings", .array(of: .named("RingInfo")), "those of a program's port"),
                 .optional("reason", .string, "why the port is down"),
                 .required("stats64", .named("PortStats")),
                 .required("drops", .named("PortDrops"), "dropped frames by reason"),
+            ]
+        ),
+        ObjectType(
+            "RingInfo",
+            [
+                .required("direction", .string, "tx or rx, as the program has it"),
+                .required("ring", .integer), .required("slots", .integer),
+                .required("descriptors", .integer, "how many have it bound"),
+                .required("rejected", .integer, "syncs with impossible indices"),
+                .optional("last-rejection", .string, "which index, and what it had to be"),
+                .required("drops", .integer, "of a monitor: frames it was too slow for"),
+                .optional("packets", .integer, "of a pipe: frames sent"),
+                .optional("bytes", .integer),
             ]
         ),
         ObjectType(

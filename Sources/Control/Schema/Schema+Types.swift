@@ -106,6 +106,14 @@ extension Schema {
             ]
         ),
         ObjectType(
+            "port-set-arg",
+            [
+                .required("name", .string, "id of the port, or its ifname"),
+                .optional("lossless", .boolean, "whether senders wait while the port is full"),
+                .optional("lossless-timeout", .integer, "milliseconds; 0: for ever"),
+            ]
+        ),
+        ObjectType(
             "query-ports-arg",
             [.optional("name", .string, "only this port: its id or its ifname")]
         ),

@@ -64,6 +64,12 @@ extension Schema {
             returns: nil
         ),
         Command(
+            name: "port-set",
+            summary: "Change a netmap program's port while it is open",
+            arguments: "port-set-arg",
+            returns: nil
+        ),
+        Command(
             name: "query-ports",
             summary: "Ports with their state, counters and reasons of drops",
             arguments: "query-ports-arg",

@@ -18,6 +18,9 @@ import Netmap
     private var watchers: [RingNumber: [(monitor: NetmapPort, isCopy: Bool)]] = [:]
     /// How many pairs are for forwarding; behind them are as many for chores on receive rings.
     private let width: Int
+    /// How many syncs of each ring had been rejected when that was said last, and when it was.
+    private var rejected: [RingNumber: UInt32] = [:]
+    private var lastComplaint: UInt32 = 0
 
     init(
         _ adapter: Adapter,
@@ -58,6 +61,13 @@ import Netmap
 
     /// Whether the adapter has got more rings than there is room for; it has none that is served then.
     var isTooNarrow: Bool { krings.isEmpty && NetmapPort.width(of: adapter) > width }
+
+    /// Whether it stands for an interface that no program and no switch has: there is nothing to serve.
+    var isUnusedInterface: Bool {
+        guard case .interface = adapter.kind else { return false }
+        return krings.isEmpty && master == nil && listeners.values.allSatisfy(\.isEmpty)
+            && watchers.values.allSatisfy(\.isEmpty)
+    }
 
     override var type: String {
         switch adapter.kind {
@@ -119,7 +129,7 @@ import Netmap
             unsafe nm_store32(&pair.pointee.sinkEnabled, 1)
             unsafe nm_store32(&plane.pointee.pairCount, UInt32(adapter.geometry.receiveRings))
             unsafe nm_store64_release(&pair.pointee.sink, word)
-            for kick in kicks(of: ring) { pool.watch(kick) }
+            if lossless != nil { for kick in kicks(of: ring) { pool.watch(kick) } }
         case (.interface, .transmit):
             unsafe serve(Chore(.swallow, ring: kring(ring)), as: ring.index)
         case (.pipe, .transmit):
@@ -143,6 +153,31 @@ import Netmap
         guard chores[ring.index] == nil, let peer, let from = unsafe kring(ring) else { return }
         peer.startKring(other)
         guard let to = unsafe peer.kring(other) else { return }
+        let isWatched = watchers[ring] != nil || peer.watchers[other] != nil
+        if !isWatched {
+            // Nobody has synced the two yet.
+            unsafe from.pointee.setMode(Int(NM_KRING_PIPE))
+            unsafe to.pointee.setMode(Int(NM_KRING_PIPE))
+        }
+        unsafe serve(Chore(isWatched ? .pipe : .bells, ring: from, peer: to), as: ring.index)
+    }
+
+    /// Takes the moving of a pipe's slots from its ends: a monitor, which they cannot see, wants to.
+    ///
+    /// For good: there is no moment at which they could be given it back without asking them.
+    private func takeOver(_ ring: RingNumber) {
+        guard case .pipe = adapter.kind else { return }
+        guard ring.direction == .transmit else {
+            peer?.takeOver(RingNumber(.transmit, ring.index))
+            return
+        }
+        let other = RingNumber(.receive, ring.index)
+        guard chores[ring.index] != nil, let from = unsafe kring(ring),
+            let to = unsafe peer?.kring(other)
+        else { return }
+        endSource(ring.index)
+        unsafe from.pointee.adopt()
+        unsafe to.pointee.adopt()
         unsafe serve(Chore(.pipe, ring: from, peer: to), as: ring.index)
     }
 
@@ -179,7 +214,7 @@ import Netmap
                 let pair = unsafe plane.pointee.pairs + ring.index
                 unsafe nm_store64_release(&pair.pointee.sink, 0)
                 unsafe nm_store32(&pair.pointee.sinkEnabled, 0)
-                for kick in kicks(of: ring) { pool.unwatch(kick) }
+                if lossless != nil { for kick in kicks(of: ring) { pool.unwatch(kick) } }
             }
         }
         pool.synchronize()
@@ -236,8 +271,10 @@ import Netmap
             unsafe retired.append(kring.pointee.listeners)
             unsafe publishListeners(kring, ring)
             if ring.direction == .receive {
-                for kick in old[ring] ?? [] { pool.unwatch(kick) }
-                for kick in kicks(of: ring) { pool.watch(kick) }
+                if lossless != nil {
+                    for kick in old[ring] ?? [] { pool.unwatch(kick) }
+                    for kick in kicks(of: ring) { pool.watch(kick) }
+                }
             } else if chores[ring.index] == nil {
                 unsafe pool.setKicks(plane, ring.index, kicks(of: ring))
             }
@@ -258,10 +295,67 @@ import Netmap
         unsafe nm_store64_release(&kring.pointee.listeners, list)
     }
 
+    override func setLossless(_ options: LosslessOptions?) {
+        // Any worker may have to wait for room here, and is woken by those who make some.
+        for ring in krings.keys where ring.direction == .receive {
+            for kick in kicks(of: ring) {
+                if options != nil, lossless == nil { pool.watch(kick) }
+                if options == nil, lossless != nil { pool.unwatch(kick) }
+            }
+        }
+        super.setLossless(options)
+    }
+
+    // MARK: Rejected syncs
+
+    /// Says which index made no sense, when that is new.
+    override func attend() {
+        for index in 0..<2 * width {
+            unsafe nm_store32(&plane.pointee.pairs[index].attention, 0)
+        }
+        for ring in krings.keys {
+            guard let kring = unsafe shared(ring) else { continue }
+            let count = unsafe nm_load32(&kring.pointee.rejects)
+            guard count != rejected[ring] ?? 0 else { continue }
+            rejected[ring] = count
+            // A program that does it a thousand times a second is told of once.
+            let now = nm_monotonic_seconds()
+            guard now != lastComplaint else { continue }
+            lastComplaint = now
+            let name = ring.direction == .transmit ? "TX" : "RX"
+            let why = unsafe rejection(kring) ?? "it made no sense"
+            logger.warning(
+                "a sync of \(name) ring \(ring.index) was rejected: \(why)",
+                metadata: ["rejected": "\(count)"]
+            )
+        }
+    }
+
+    private func shared(_ ring: RingNumber) -> UnsafeMutablePointer<nm_kring>? {
+        guard let file = adapter.control else { return nil }
+        // SAFETY: the kring lies in the control file (Adapter's contract); a program may write to it,
+        // so that each word is loaded once and only shown.
+        let at = unsafe file.mapping.base + Int(NM_CONTROL_KRINGS)
+        return unsafe (at + adapter.kring(ring) * Int(NM_KRING_SIZE))
+            .assumingMemoryBound(to: nm_kring.self)
+    }
+
+    private func rejection(_ kring: UnsafeMutablePointer<nm_kring>) -> String? {
+        let fault = unsafe nm_load32(&kring.pointee.fault)
+        if fault == 0 { return nil }
+        let names = ["", "head", "cur", "tail"]
+        let name = names.indices.contains(Int(fault)) ? names[Int(fault)] : "an index"
+        let value = unsafe nm_load32(&kring.pointee.fault_value)
+        let low = unsafe nm_load32(&kring.pointee.fault_low)
+        let high = unsafe nm_load32(&kring.pointee.fault_high)
+        return "\(name) was \(value), not from \(low) to \(high)"
+    }
+
     // MARK: Monitors
 
     /// Has a monitor see what passes through a ring.
     func add(_ monitor: NetmapPort, to ring: RingNumber, isCopy: Bool) {
+        if watchers[ring] == nil { takeOver(ring) }
         watchers[ring, default: []].append((monitor, isCopy))
         monitor.startKring(target(of: ring, in: monitor))
         publishWatchers(ring)
@@ -335,23 +429,14 @@ import Netmap
             "slots": .integer(adapter.slots(ring.direction)),
             "descriptors": .integer(kicks(of: ring).count),
         ]
-        guard let file = adapter.control else { return .object(object) }
-        // SAFETY: the kring lies in the control file (Adapter's contract); a program may write to it,
-        // so that each word is loaded once and only shown.
-        let at = unsafe file.mapping.base + Int(NM_CONTROL_KRINGS)
-        let kring = unsafe (at + adapter.kring(ring) * Int(NM_KRING_SIZE))
-            .assumingMemoryBound(to: nm_kring.self)
+        guard let kring = unsafe shared(ring) else { return .object(object) }
         object["rejected"] = .count(UInt64(unsafe nm_load32(&kring.pointee.rejects)))
         object["drops"] = .count(unsafe nm_load64(&kring.pointee.drops))
-        let fault = unsafe nm_load32(&kring.pointee.fault)
-        if fault != 0 {
-            let names = ["", "head", "cur", "tail"]
-            let name = names.indices.contains(Int(fault)) ? names[Int(fault)] : "an index"
-            let value = unsafe nm_load32(&kring.pointee.fault_value)
-            let low = unsafe nm_load32(&kring.pointee.fault_low)
-            let high = unsafe nm_load32(&kring.pointee.fault_high)
-            object["last-rejection"] = .string("\(name) was \(value), not from \(low) to \(high)")
+        if case .pipe = adapter.kind, ring.direction == .transmit {
+            object["packets"] = .count(unsafe nm_load64(&kring.pointee.packets))
+            object["bytes"] = .count(unsafe nm_load64(&kring.pointee.bytes))
         }
+        if let text = unsafe rejection(kring) { object["last-rejection"] = .string(text) }
         return .object(object)
     }
 }

@@ -34,10 +34,10 @@ extension NetmapService: NetmapFabric {
         return port
     }
 
-    /// Forgets the ports of adapters that are gone.
+    /// Forgets the ports of adapters that are gone, and of interfaces that nobody uses.
     func dropIdlePorts() {
         let alive = Set((device?.adapters ?? []).map { ObjectIdentifier($0) })
-        for (key, port) in ports where !alive.contains(key) {
+        for (key, port) in ports where !alive.contains(key) || port.isUnusedInterface {
             ports[key] = nil
             engine.ports[port.number] = nil
             port.close()

@@ -253,7 +253,8 @@ final class NetmapService {
         let result: (errno: Int32, reply: [UInt8])
         switch call.op {
         case Int(NM_CALL_ATTACH): return attach(number, device)
-        case Int(NM_CALL_CONTROL): result = device.control(number, call.payload)
+        case Int(NM_CALL_CONTROL):
+            result = device.control(number, call.payload, process: channel.pid)
         case Int(NM_CALL_REGIF): result = device.regif(number, call.payload)
         case Int(NM_CALL_GINFO): result = device.ginfo(number, call.payload)
         case Int(NM_CALL_CONFIG): result = device.config(number, call.payload)

@@ -51,7 +51,7 @@ extension NetmapDevice {
         attachment.number = number
         guard let binding = descriptor.binding else { return (attachment, nil, nil) }
         let adapter = binding.adapter
-        attachment.region_size = UInt64(binding.region.geometry.byteCount)
+        attachment.region_size = UInt64(binding.region.mapping.length)
         attachment.nifp_offset = UInt64(binding.interface)
         attachment.control_size = UInt64(binding.control.mapping.length)
         attachment.buffer_offset = UInt64(binding.region.bufferOffset)

@@ -7,6 +7,7 @@ extension Kring {
     @usableFromInline @inline(never) @_noLocks
     mutating func collectFramed(
         _ available: Int,
+        isAll: Bool,
         into batch: inout FrameBatch,
         _ counters: DirectionCounters
     ) {
@@ -16,7 +17,13 @@ extension Kring {
         var packets = 0
         while taken < available && batch.count < FrameBatch.frameCapacity {
             let index = batch.count
-            let used = collectFragments(from: j, available - taken, into: &batch, counters)
+            let used = collectFragments(
+                from: j,
+                available - taken,
+                isAll: isAll,
+                into: &batch,
+                counters
+            )
             if used == 0 { break }
             taken += used
             j += used
@@ -34,14 +41,16 @@ extension Kring {
 
     /// Collects one frame that is not a single good slot.
     ///
-    /// A frame of which the end is not there yet stays in the ring, unless it is longer than any frame
-    /// may be or fills the whole ring: it is dropped then, with all that still comes of it.
+    /// A frame without an end that reaches the owner's head ends there, as in VALE. One that is longer
+    /// than any frame may be is dropped, with all that still comes of it.
     ///
+    /// - Parameter isAll: whether `available` slots from `start` on reach the owner's head.
     /// - Returns: how many slots are used up, 0 if the frame is not complete or the batch is full.
     @usableFromInline @inline(never) @_noLocks
     mutating func collectFragments(
         from start: Int,
         _ available: Int,
+        isAll: Bool,
         into batch: inout FrameBatch,
         _ counters: DirectionCounters
     ) -> Int {
@@ -77,17 +86,19 @@ extension Kring {
                 if isSkipping {
                     isSkipping = false
                 } else {
-                    let most = FrameBatch.maximumFrameLength + headerLength
-                    append(isGood && total <= most ? pieces : 0, total, flags, &batch, counters)
+                    append(isGood ? pieces : 0, total, flags, &batch, counters)
                 }
                 return used
             }
         }
-        if !isSkipping {
-            guard used > limit || used == slotCount - 1 else { return 0 }
+        if isSkipping { return used }
+        if used > limit {
             counters.drop(.malformed)
             isSkipping = true
+            return used
         }
+        guard isAll else { return 0 }
+        append(isGood ? pieces : 0, total, flags, &batch, counters)
         return used
     }
 
@@ -101,6 +112,8 @@ extension Kring {
         _ batch: inout FrameBatch,
         _ counters: DirectionCounters
     ) {
+        let most = FrameBatch.maximumFrameLength + headerLength
+        let pieces = total <= most ? pieces : 0
         let base = batch.extraSegments
         let segments = unsafe batch.segments
         var low: UInt64 = 0

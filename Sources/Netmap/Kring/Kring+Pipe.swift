@@ -82,4 +82,53 @@ extension Kring {
         publish()
         return true
     }
+
+    // MARK: Pipes whose ends move the slots themselves
+
+    /// Passes on the byte with which this end asked that the other be woken.
+    ///
+    /// - Returns: whether it had.
+    package mutating func passBell(to other: inout Kring) -> Bool {
+        guard disarmBell() else { return false }
+        drainListeners()
+        other.hasNews = true
+        other.notify()
+        return true
+    }
+
+    /// Whether this end has asked for a byte to the other.
+    package var hasBell: Bool {
+        @_noLocks get {
+            guard let control = unsafe control else { return false }
+            // SAFETY: the ring's own kring.
+            return unsafe nm_load32(control + Int(NM_KRING_KICKED)) != 0
+        }
+    }
+
+    @_noLocks
+    private func disarmBell() -> Bool {
+        guard hasBell, let control = unsafe control else { return false }
+        // SAFETY: the ring's own kring. The fence pairs with the one between the program's publishing and
+        // its look at `kicked`: who finds it set has published before we look at `want`.
+        unsafe nm_store32(control + Int(NM_KRING_KICKED), 0)
+        nm_fence()
+        return true
+    }
+
+    /// Goes on where the two ends of a pipe have left off, which they did not do by themselves if this
+    /// returns: waits for a sync that is under way, but not for one that never ends.
+    package mutating func adopt() {
+        guard let control = unsafe control else { return }
+        setMode(Int(NM_KRING_ENGINE))
+        nm_fence()
+        let deadline = nm_monotonic_ns() + 20_000_000
+        // SAFETY: the ring's own kring; what a program wrote there is used if it is a slot's number.
+        while unsafe nm_load32_acquire(control) != 0, nm_monotonic_ns() < deadline { nm_pause() }
+        let cur = Int(unsafe nm_load32(hwcurCell))
+        let tail = Int(unsafe nm_load32_acquire(hwtailCell))
+        guard cur < slotCount, tail < slotCount else { return }
+        hwcur = cur
+        hwtail = tail
+        published = tail
+    }
 }

@@ -72,10 +72,24 @@ extension Kring {
         guard let control = unsafe control else { return false }
         // SAFETY: the ring's own kring, which outlives it. The fence pairs with the program's between
         // publishing `head` and reading `sleeping`.
+        // Bytes are drained after `kicked` is cleared, and for other rings of the same descriptor: a byte
+        // may be gone whose `kicked` still says that it is on its way. Nobody may believe that now.
+        unsafe nm_store32(control + Int(NM_KRING_KICKED), 0)
         unsafe nm_store32(control + Int(NM_KRING_SLEEPING), 1)
         nm_fence()
         let head = unsafe Int(nm_load32_acquire(headCell))
         return head != hwcur && head < slotCount
+    }
+
+    /// Whether a program has rejected a sync since the last call, which an operator wants to know.
+    @_noLocks
+    package mutating func hasComplaint() -> Bool {
+        guard let cell = unsafe complaintsCell else { return false }
+        // SAFETY: inside the control file, which outlives the kring.
+        let count = unsafe nm_load32(cell)
+        if count == complaints { return false }
+        complaints = count
+        return true
     }
 
     /// Ends `arm`.

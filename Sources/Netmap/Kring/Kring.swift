@@ -20,6 +20,10 @@ public import CNetmap
     @usableFromInline let bufferCount: UInt32
     /// The ring's `nm_kring`, through which both sides wake each other; nil where they share a thread.
     @usableFromInline let control: UnsafeMutableRawPointer?
+    /// Where programs count the syncs of the port that they rejected.
+    let complaintsCell: UnsafeMutableRawPointer?
+    /// What was there when the control plane was told.
+    var complaints: UInt32 = 0
     /// Whether frames go from the owner to the switch.
     @usableFromInline let isTransmit: Bool
 
@@ -65,6 +69,7 @@ public import CNetmap
         self.bufferSize = bufferSize
         self.bufferCount = UInt32(bufferCount)
         unsafe control = nil
+        unsafe complaintsCell = nil
         isTransmit = transmit
         hwcur = 0
         hwtail = transmit ? slots - 1 : 0
@@ -87,6 +92,7 @@ public import CNetmap
         let control =
             unsafe file.mapping.base + Int(NM_CONTROL_KRINGS) + number * Int(NM_KRING_SIZE)
         unsafe self.control = unsafe control
+        unsafe complaintsCell = unsafe file.mapping.base + Int(NM_CONTROL_COMPLAINTS)
         unsafe headCell = unsafe control + Int(NM_KRING_HEAD)
         unsafe hwcurCell = unsafe control + Int(NM_KRING_HWCUR)
         unsafe hwtailCell = unsafe control + Int(NM_KRING_HWTAIL)
@@ -108,7 +114,7 @@ public import CNetmap
     /// Appends the owner's next frames to `batch`, in place.
     ///
     /// A slot with a bad buffer or length ends its frame there; the frame is then too short and is
-    /// dropped by the switch as malformed. An unfinished frame at head stays in the ring.
+    /// dropped by the switch as malformed. A frame without an end ends at head.
     @_noLocks @inlinable
     public mutating func collect(
         into batch: inout FrameBatch,
@@ -125,10 +131,11 @@ public import CNetmap
         // Whatever the owner wrote, it never gets more slots processed than it was given.
         var given = hwtail &- hwcur
         if given < 0 { given = given &+ slotCount }
+        let all = available
         if available > given { available = given }
         if available > limit { available = limit }
         if headerLength != 0 || isSkipping {
-            collectFramed(available, into: &batch, counters)
+            collectFramed(available, isAll: available == all, into: &batch, counters)
             return
         }
 
@@ -147,7 +154,13 @@ public import CNetmap
             let flags = UInt32(truncatingIfNeeded: word &>> 48)
             guard index < bufferCount, length <= bufferSize, flags & special == 0 else {
                 batch.count = count
-                let used = collectFragments(from: j, available &- taken, into: &batch, counters)
+                let used = collectFragments(
+                    from: j,
+                    available &- taken,
+                    isAll: available == all,
+                    into: &batch,
+                    counters
+                )
                 if used == 0 { break }
                 taken = taken &+ used
                 if batch.count != count {

@@ -28,7 +28,8 @@ import Glibc
     init(id: UInt16, geometry: PoolGeometry) throws(NetmapError) {
         self.id = id
         self.geometry = geometry
-        (file, mapping) = try Self.memory("netmap region", geometry.byteCount)
+        let pages = (geometry.byteCount + 4095) & ~4095
+        (file, mapping) = try Self.memory("netmap region", pages)
         interfaces = ObjectPool(count: geometry.interfaces.count)
         rings = ObjectPool(count: geometry.rings.count)
         buffers = ObjectPool(count: geometry.buffers.count, reserved: 2)

@@ -51,7 +51,7 @@ package struct PoolGeometry: Equatable, Sendable {
 
     package var ringOffset: Int { interfaces.byteCount }
     package var bufferOffset: Int { interfaces.byteCount + rings.byteCount }
-    /// Bytes that a program maps (nr_memsize).
+    /// Bytes that a program maps (nr_memsize): whole pages, but for memory brought along.
     package var byteCount: Int { bufferOffset + buffers.byteCount }
 
     /// Rounds sizes up to what the layout needs.
@@ -73,22 +73,30 @@ package struct PoolGeometry: Equatable, Sendable {
 
     /// Pools within `byteCount` bytes that somebody else brings: what is left becomes buffers.
     ///
+    /// They lie side by side, as many objects as were asked for: its owner has counted them.
+    ///
     /// - Throws: EINVAL for what is out of bounds, ENOMEM if there is not enough.
     package init(_ sizes: PoolSizes, within byteCount: Int) throws(NetmapError) {
-        let wanted = try PoolGeometry(sizes, isGlobal: false)
-        guard wanted.byteCount <= byteCount else {
+        let rounded = try PoolGeometry(sizes, isGlobal: false)
+        interfaces = Pool(
+            objectSize: rounded.interfaces.objectSize,
+            count: sizes.interfaceCount
+        )
+        rings = Pool(objectSize: rounded.rings.objectSize, count: sizes.ringCount)
+        let size = rounded.buffers.objectSize
+        let needed = interfaces.byteCount + rings.byteCount + size * sizes.bufferCount
+        guard needed <= byteCount else {
             throw NetmapError(
                 ENOMEM,
                 "the memory brought along has \(byteCount) bytes, but the pools asked for need "
-                    + "\(wanted.byteCount); bring more, or ask for fewer buffers or rings"
+                    + "\(needed); bring more, or ask for fewer buffers or rings"
             )
         }
-        interfaces = wanted.interfaces
-        rings = wanted.rings
-        let size = wanted.buffers.objectSize
-        let cluster = Self.cluster(size)
-        let clusters = min((byteCount - wanted.bufferOffset) / size, 1_000_000) / cluster
-        buffers = Pool(objectSize: size, count: max(clusters * cluster, wanted.buffers.count))
+        let room = byteCount - interfaces.byteCount - rings.byteCount
+        buffers = Pool(
+            objectSize: size,
+            count: max(sizes.bufferCount, min(room / size, 1_000_000))
+        )
     }
 
     /// Pools for a port of its own.
