@@ -84,7 +84,10 @@ import Synchronization
         switch step {
         case .nothing: return .done
         case .busy: return .busy
-        case .fault: return .fault
+        case .fault:
+            // So that the engine says in its log which index was wrong.
+            if !isEmbedded { backend.work(handle, ring) }
+            return .fault
         case .failed: return .failed
         case .stopped: return .stopped
         case .published: break
@@ -234,7 +237,8 @@ private struct ControlLayout {
                     slots: slots,
                     isTransmit: number.direction == .transmit,
                     bufferCount: binding.buffer_count,
-                    bufferSize: binding.buffer_size
+                    bufferSize: binding.buffer_size,
+                    complaints: control.base + Int(NM_CONTROL_COMPLAINTS)
                 )
             )
         }

@@ -16,6 +16,8 @@ import Glibc
     let isTransmit: Bool
     let bufferCount: UInt32
     let bufferSize: UInt32
+    /// Where the port's rejected syncs are counted for the engine's log.
+    let complaints: UnsafeMutableRawPointer
     private var busyHolder: UInt32 = 0
     private var busySince: UInt64 = 0
 
@@ -26,8 +28,10 @@ import Glibc
         slots: UInt32,
         isTransmit: Bool,
         bufferCount: UInt32,
-        bufferSize: UInt32
+        bufferSize: UInt32,
+        complaints: UnsafeMutableRawPointer
     ) {
+        unsafe self.complaints = unsafe complaints
         unsafe self.ring = unsafe ring
         unsafe self.kring = unsafe kring
         unsafe peerRing = unsafe peer?.ring
@@ -62,15 +66,17 @@ import Glibc
     /// Checks what the program wrote and gives its slots away.
     @_noLocks
     mutating func begin() -> Step {
+        let seen = unsafe nm_load32(kring + Int(NM_KRING_MODE))
+        if seen == UInt32(NM_KRING_DUMMY) || seen == UInt32(NM_KRING_NONE) { return .nothing }
+        guard let ring = unsafe ring else { return .failed }
+        guard unsafe nm_replace32(kring, 0, nm_own_thread()) != 0 else { return .busy }
+        // The engine changes the mode, then waits for the lock: from here on it is what it is.
         let mode = unsafe nm_load32(kring + Int(NM_KRING_MODE))
-        if mode == UInt32(NM_KRING_DUMMY) || mode == UInt32(NM_KRING_NONE) { return .nothing }
-        guard mode == UInt32(NM_KRING_ENGINE) || mode == UInt32(NM_KRING_PIPE) else {
+        let isPipe = mode == UInt32(NM_KRING_PIPE)
+        guard mode == UInt32(NM_KRING_ENGINE) || isPipe, unsafe !isPipe || peerRing != nil else {
+            unsafe unlock()
             return mode == UInt32(NM_KRING_STOPPED) ? .stopped : .failed
         }
-        guard let ring = unsafe ring else { return .failed }
-        let isPipe = mode == UInt32(NM_KRING_PIPE)
-        if isPipe, unsafe peerRing == nil { return .failed }
-        guard unsafe nm_replace32(kring, 0, nm_own_thread()) != 0 else { return .busy }
         let head = unsafe nm_load32_acquire(ring + NM_RING_HEAD)
         let cur = unsafe nm_load32(ring + NM_RING_CUR)
         let base = unsafe nm_load32(kring + Int(NM_KRING_HEAD))
@@ -156,6 +162,7 @@ import Glibc
         unsafe nm_store32(&words.pointee.fault_low, low)
         unsafe nm_store32(&words.pointee.fault_high, high)
         unsafe nm_store32(&words.pointee.rejects, nm_load32(&words.pointee.rejects) &+ 1)
+        unsafe nm_store32(complaints, nm_load32(complaints) &+ 1)
     }
 
     /// Sets a ring right whose indices somebody spoiled: back to what was given away last.
@@ -198,7 +205,7 @@ import Glibc
     // MARK: Pipes whose ends move the slots themselves (NM_KRING_PIPE)
 
     @_noLocks
-    private func copySlot(_ ring: UnsafeMutableRawPointer, _ index: UInt32) -> UInt16 {
+    private func copySlot(_ ring: UnsafeMutableRawPointer, _ index: UInt32) -> UInt64 {
         guard let peerRing = unsafe peerRing else { return 0 }
         let offset = NM_RING_SLOTS + Int(index) * NM_SLOT_SIZE
         let word = unsafe nm_load64(ring + offset)
@@ -208,7 +215,7 @@ import Glibc
         if flags & UInt16(NS_BUF_CHANGED) != 0 {
             unsafe nm_store16(ring + offset + NM_SLOT_FLAGS, flags & ~UInt16(NS_BUF_CHANGED))
         }
-        return flags
+        return word
     }
 
     @_noLocks
@@ -224,11 +231,19 @@ import Glibc
         let before = unsafe nm_load32(peer + Int(NM_KRING_HWTAIL))
         var limit = before
         var index = from
+        var (packets, bytes) = (UInt64(0), UInt64(0))
         while index != to {
-            let flags = unsafe copySlot(ring, index)
+            let word = unsafe copySlot(ring, index)
             index = unsafe next(index)
-            if flags & UInt16(NS_MOREFRAG) == 0 { limit = index }
+            bytes &+= (word &>> 32) & 0xffff
+            if word & UInt64(NS_MOREFRAG) &<< 48 == 0 {
+                limit = index
+                packets &+= 1
+            }
         }
+        let words = unsafe kring.assumingMemoryBound(to: nm_kring.self)
+        unsafe nm_count(&words.pointee.packets, packets)
+        unsafe nm_count(&words.pointee.bytes, bytes)
         unsafe nm_store32(kring + Int(NM_KRING_HWCUR), to)
         unsafe nm_store32_release(kring + Int(NM_KRING_HEAD), to)
         if limit == before { return .published }
