@@ -65,6 +65,25 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        // What programs on the Swift API look like; each file is one program.
+        .executableTarget(
+            name: "sink",
+            dependencies: ["Netmap", "Vale"],
+            path: "Examples/Sink",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "zero-copy-bridge",
+            dependencies: ["Netmap", "Vale"],
+            path: "Examples/ZeroCopyBridge",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "middlebox",
+            dependencies: ["Netmap", "Vale", "Wire"],
+            path: "Examples/Middlebox",
+            swiftSettings: settings
+        ),
         // What `make bench` runs beside the engine itself.
         .target(name: "CForwarding", dependencies: ["CNetmap"], path: "Benchmarks/CForwarding"),
         .executableTarget(
