@@ -51,7 +51,9 @@ func pass(_ source: borrowing Port, _ target: borrowing Port, to address: [UInt8
 
 do {
     let words = Array(CommandLine.arguments.dropFirst())
-    let address = (words.count == 3 ? words[2] : "192.0.2.1").split(separator: ".").map { UInt8($0) ?? 0 }
+    let address = (words.count == 3 ? words[2] : "192.0.2.1").split(separator: ".").map {
+        UInt8($0) ?? 0
+    }
     guard address.count == 4 else { throw PortError(.specification, errno: 22, "no IPv4 address") }
     let space = words.count == 3 ? PortSpace.engine() : PortSpace.embedded()
     let inside = try Port(words.first ?? "vale0:in", on: space)

@@ -162,7 +162,9 @@ struct GeneratedFrame {
     }
 
     private mutating func put64(_ value: UInt64, _ at: Int) {
-        for place in 0..<8 { put(UInt8(truncatingIfNeeded: value >> UInt64(56 - 8 * place)), at + place) }
+        for place in 0..<8 {
+            put(UInt8(truncatingIfNeeded: value >> UInt64(56 - 8 * place)), at + place)
+        }
     }
 
     /// The bytes on the wire of a frame that is to be `length` long.

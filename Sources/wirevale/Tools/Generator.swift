@@ -109,7 +109,9 @@ struct Generator {
                 + "\(options.threads) thread\(options.threads == 1 ? "" : "s")\n"
         )
         let isSwitch = specification.name.hasPrefix("val")
-        let wait = options.wait ?? (isSwitch || specification.name.contains("{") ? 0 : 2)
+        let wait =
+            options.wait
+            ?? (isSwitch || specification.name.contains(where: { "{}".contains($0) }) ? 0 : 2)
         if wait > 0 { Clock.sleep(until: Clock.now + UInt64(wait * 1e9)) }
         let counters = (0..<options.threads).map { _ in ToolCounters() }
         let plan = self.plan

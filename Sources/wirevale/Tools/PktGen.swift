@@ -71,7 +71,10 @@ struct PktGen: ParsableCommand {
     @Option(name: .customShort("R"), help: "Frames a second.")
     var rate: Double?
     @Flag(name: .customShort("X"), help: "Show the bytes of frames.") var dumps = false
-    @Option(name: .customShort("H"), help: "Give the port a virtio-net header of 0, 10 or 12 bytes.")
+    @Option(
+        name: .customShort("H"),
+        help: "Give the port a virtio-net header of 0, 10 or 12 bytes."
+    )
     var headerLength: Int?
     @Option(name: .customShort("P"), help: "Send the frames of a pcap file.")
     var pcap: String?

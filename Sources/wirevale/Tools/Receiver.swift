@@ -101,7 +101,9 @@ enum HexDump {
                 let digits = String(byte, radix: 16)
                 return digits.count == 1 ? "0\(digits)" : digits
             }
-            let letters = part.map { (0x20..<0x7f).contains($0) ? Character(Unicode.Scalar($0)) : "." }
+            let letters = part.map {
+                (0x20..<0x7f).contains($0) ? Character(Unicode.Scalar($0)) : "."
+            }
             let gap = String(repeating: "   ", count: 16 - part.count)
             text += "\(line): \(hex.joined(separator: " "))\(gap)  \(String(letters))\n"
         }

@@ -13,7 +13,9 @@ struct Transmitter {
     private var random = SystemRandomNumberGenerator()
     private var sequence: UInt32 = 0
     private var nextCaptured = 0
-    /// Slots that still have to be written: all of each ring, a few times round. What a VALE port or
+    /// Slots that still have to be written: all of each ring, a few times round.
+    ///
+    /// What a VALE port or
     /// a pipe gives back then holds such a frame already.
     private var unwritten = 0
 
@@ -57,7 +59,8 @@ struct Transmitter {
             var sent = 0
             for index in port.transmitRings where sent < burst {
                 var ring = port.transmitRing(index)
-                sent += isVaried || plan.fragments > 1 || unwritten > 0
+                sent +=
+                    isVaried || plan.fragments > 1 || unwritten > 0
                     ? fill(&ring, burst - sent, isVaried: isVaried)
                     : reuse(&ring, burst - sent)
             }
@@ -143,7 +146,10 @@ struct Transmitter {
     /// - Returns: how many slots; 0 if there is no room.
     private func put(_ ring: inout TransmitRing, _ length: Int) -> Int {
         let even = (length + plan.fragments - 1) / plan.fragments
-        let piece = max(1, min(ring.bufferSize, plan.fragments > 1 ? min(even, plan.fragmentSize) : length))
+        let piece = max(
+            1,
+            min(ring.bufferSize, plan.fragments > 1 ? min(even, plan.fragmentSize) : length)
+        )
         let slots = max(1, (length + piece - 1) / piece)
         guard slots <= ring.space, slots <= 64 else { return 0 }
         if slots == 1, plan.capture.isEmpty {

@@ -35,7 +35,10 @@ struct ValeCtl: ParsableCommand {
     var remove: String?
     @Option(name: .customShort("C"), help: "For -n: tx slots, rx slots, tx rings, rx rings.")
     var configuration: String?
-    @Option(name: .customShort("m"), help: "For -n and -a: memory id, or a port whose memory to use.")
+    @Option(
+        name: .customShort("m"),
+        help: "For -n and -a: memory id, or a port whose memory to use."
+    )
     var memory: String?
     @Option(name: .customShort("g"), help: "Show what a port has.")
     var get: String?
