@@ -41,11 +41,11 @@ demo: ## two stock QEMU guests on one switch; GUESTS=3 for a third
 	.build/release/wirevale demo --kernel .build/guest/vmlinuz --initrd .build/guest/initramfs $(if $(GUESTS),--guests $(GUESTS))
 
 lint: ## formatting and house rules
-	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks Examples
 	scripts/lint-headers
 
 fmt: ## mend the formatting
-	swift format --in-place --parallel --recursive Package.swift Sources Tests Benchmarks
+	swift format --in-place --parallel --recursive Package.swift Sources Tests Benchmarks Examples
 
 DATA = $(DESTDIR)$(PREFIX)/share
 HEADERS = net/netmap.h net/netmap_user.h net/netmap_virt.h libnetmap.h

@@ -59,10 +59,29 @@ let package = Package(
         .executableTarget(
             name: "wirevale",
             dependencies: [
-                "CNetmap", "Control", "Engine", "Netmap",
+                "CNetmap", "Control", "Engine", "Netmap", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
+            swiftSettings: settings
+        ),
+        // What programs on the Swift API look like; each file is one program.
+        .executableTarget(
+            name: "sink",
+            dependencies: ["Netmap", "Vale"],
+            path: "Examples/Sink",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "zero-copy-bridge",
+            dependencies: ["Netmap", "Vale"],
+            path: "Examples/ZeroCopyBridge",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "middlebox",
+            dependencies: ["Netmap", "Vale", "Wire"],
+            path: "Examples/Middlebox",
             swiftSettings: settings
         ),
         // What `make bench` runs beside the engine itself.
@@ -105,6 +124,12 @@ let package = Package(
         .testTarget(
             name: "VhostUserTests",
             dependencies: ["CNetmap", "Netmap", "VhostUser", "Wire", "TestSupport"],
+            swiftSettings: settings
+        ),
+        // Proves that the API can be used without one `unsafe`.
+        .testTarget(
+            name: "SafeClientTests",
+            dependencies: ["Netmap", "Vale"],
             swiftSettings: settings
         ),
         .target(

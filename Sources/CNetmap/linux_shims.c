@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -159,6 +160,14 @@ int nm_epoll_modify(int epoll, int fd, uint32_t events, uint64_t token) {
 }
 
 int nm_epoll_remove(int epoll, int fd) { return epoll_control(epoll, EPOLL_CTL_DEL, fd, 0, 0); }
+
+int nm_wait_readable(const int *fds, int count, int64_t timeout_ns) {
+    struct pollfd p[4];
+    if (count < 0 || count > 4) return -EINVAL;
+    for (int i = 0; i < count; i++) p[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    struct timespec t = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    return result(ppoll(p, (nfds_t)count, timeout_ns < 0 ? NULL : &t, NULL));
+}
 
 int nm_epoll_wait(int epoll, struct nm_event *events, int capacity, int timeout_ms) {
     struct epoll_event buffer[64];
@@ -338,6 +347,19 @@ int nm_pin_thread(int cpu) {
 }
 
 int nm_thread_id(void) { return (int)syscall(SYS_gettid); }
+
+static _Thread_local uint32_t own_thread;
+static void forget_own_thread(void) { own_thread = 0; }
+static void watch_forks(void) { pthread_atfork(NULL, NULL, forget_own_thread); }
+
+uint32_t nm_own_thread(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (own_thread == 0) {
+        pthread_once(&once, watch_forks);
+        own_thread = (uint32_t)nm_thread_id();
+    }
+    return own_thread;
+}
 
 void nm_name_thread(const char *name) { prctl(PR_SET_NAME, name); }
 

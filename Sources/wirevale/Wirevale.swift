@@ -32,9 +32,10 @@ struct Wirevale: ParsableCommand {
             """,
         version: EngineVersionText.text,
         subcommands: [
-            Serve.self, Qemu.self, QemuArgs.self, Shim.self, Port.self, SwitchCommand.self,
+            Serve.self, Qemu.self, QemuArgs.self, Shim.self, PortCommand.self, SwitchCommand.self,
             Fdb.self,
             WorkerCommand.self, Monitor.self, Doctor.self, Demo.self, Launch.self,
+            PktGen.self, Bridge.self, ValeCtl.self,
         ]
     )
 

@@ -48,6 +48,8 @@ struct nm_event {
     uint64_t token;
     uint32_t events;
 };
+// How many of `fds`, at most 4, can be read; 0 after the timeout (negative: none).
+int nm_wait_readable(const int *fds, int count, int64_t timeout_ns);
 int nm_epoll_wait(int epoll, struct nm_event *events, int capacity, int timeout_ms);
 
 int nm_signalfd(const int *signals, int count); // blocks them for this thread and its children
@@ -68,6 +70,8 @@ int nm_notify_datagram(const char *path, const char *message); // sd_notify's tr
 
 int nm_pin_thread(int cpu);
 int nm_thread_id(void);
+// The same without a system call but for a thread's first; right in a child of fork, too.
+__attribute__((swift_attr("@_noLocks"))) uint32_t nm_own_thread(void);
 void nm_name_thread(const char *name);
 int64_t nm_thread_cpu_ns(int pid, int tid);
 int nm_lock_file(const char *path); // descriptor of the locked file, or -EWOULDBLOCK

@@ -67,6 +67,12 @@ NM_INLINE void nm_prefetch_write(const void *p) {
 NM_INLINE int nm_try_lock(uint32_t *lock) { return __atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE) == 0; }
 NM_INLINE void nm_unlock(uint32_t *lock) { __atomic_store_n(lock, 0, __ATOMIC_RELEASE); }
 
+
+// Puts `value` where `expected` was; says whether it was there. For locks that die with their holders.
+NM_INLINE int nm_replace32(void *p, uint32_t expected, uint32_t value) {
+    return __atomic_compare_exchange_n((uint32_t *)p, &expected, value, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
 typedef long long nm_vector __attribute__((vector_size(16), aligned(1), may_alias));
 
 // Copies exactly `n` bytes, never one more: what lies behind a frame belongs to somebody's guest.

@@ -34,6 +34,14 @@ extension NetmapDevice {
         }
     }
 
+    /// The port that a descriptor has bound, and its memory.
+    package func bound(
+        _ number: DescriptorNumber
+    ) -> (adapter: Adapter, region: Mapping, control: Mapping)? {
+        guard let binding = descriptors[number]?.binding else { return nil }
+        return (binding.adapter, binding.region.mapping, binding.control.mapping)
+    }
+
     /// What a descriptor has bound, and the files for it; nil if there is no such descriptor.
     package func attachment(
         of number: DescriptorNumber

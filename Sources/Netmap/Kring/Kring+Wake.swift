@@ -20,6 +20,11 @@ import CNetmap
         return UInt64(UInt(bitPattern: list))
     }
 
+    /// The same for ports of this process.
+    package static func make(_ bells: [Doorbell]) -> UInt64 {
+        unsafe make(bells.map(\.ringing.number))
+    }
+
     /// Frees what `make` made, when no worker can use it any more.
     package static func free(_ address: UInt64) {
         guard let list = unsafe UnsafeMutablePointer<Listeners>(bitPattern: UInt(address)) else {
@@ -67,6 +72,9 @@ extension Kring {
         guard let control = unsafe control else { return false }
         // SAFETY: the ring's own kring, which outlives it. The fence pairs with the program's between
         // publishing `head` and reading `sleeping`.
+        // Bytes are drained after `kicked` is cleared, and for other rings of the same descriptor: a byte
+        // may be gone whose `kicked` still says that it is on its way. Nobody may believe that now.
+        unsafe nm_store32(control + Int(NM_KRING_KICKED), 0)
         unsafe nm_store32(control + Int(NM_KRING_SLEEPING), 1)
         nm_fence()
         let head = unsafe Int(nm_load32_acquire(headCell))

@@ -3,8 +3,9 @@
 internal import ArgumentParser
 internal import Control
 
-struct Port: ParsableCommand {
+struct PortCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "port",
         abstract: "Show, add and remove ports.",
         discussion: """
             EXAMPLES:

@@ -3,7 +3,7 @@
 internal import ArgumentParser
 internal import Control
 
-extension Port {
+extension PortCommand {
     struct Set: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Change a netmap program's port while it is open.",

@@ -3,7 +3,7 @@
 internal import ArgumentParser
 internal import Control
 
-extension Port {
+extension PortCommand {
     struct Stat: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show all about a port: state, features, counters, reasons of drops.",
