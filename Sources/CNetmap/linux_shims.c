@@ -408,6 +408,47 @@ int64_t nm_file_block_size(int fd) {
     return fstat(fd, &s) < 0 ? -errno : (int64_t)s.st_blksize;
 }
 
+static void *close_it(void *fd) {
+    close((int)(intptr_t)fd);
+    return NULL;
+}
+
+void nm_close_elsewhere(int fd) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, 1 << 16);
+    (void)pthread_create(&thread, &attributes, close_it, (void *)(intptr_t)fd); // without one, it stays open
+    pthread_attr_destroy(&attributes);
+}
+
+int nm_file_can_stall(int fd) {
+    // memfd, /dev/shm and hugetlbfs: the only ones that have seals.
+    if (fcntl(fd, F_GET_SEALS) >= 0) return 0;
+    char line[4096], name[64];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(name, line, sizeof line - 1);
+    if (n > 0 && line[0] != '/') return 0; // an eventfd, a socket, a pipe
+    int id = -1, seen, result = 1; // a mount that is not ours to see is not one to wait for
+    snprintf(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+    FILE *file = fopen(name, "re");
+    if (!file) return -errno;
+    while (id < 0 && fgets(line, sizeof line, file)) (void)sscanf(line, "mnt_id: %d", &id);
+    fclose(file);
+    if (!(file = fopen("/proc/self/mountinfo", "re"))) return -errno;
+    while (fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%d", &seen) != 1 || seen != id) continue;
+        const char *type = strstr(line, " - ");
+        static const char *const far[] = {"fuse", "nfs", "cifs", "smb", "9p", "ceph", "afs", "coda", "virtiofs"};
+        result = !type;
+        for (size_t i = 0; type && i < sizeof far / sizeof *far; i++) result |= !strncmp(type + 3, far[i], strlen(far[i]));
+        break;
+    }
+    fclose(file);
+    return result;
+}
+
 // One table for the process: a signal handler can be given nothing else. Slots are claimed with a
 // compare-and-swap on `length`, published by `base`, and read by the handler on any thread.
 enum { GUARDS = 4096 };

@@ -115,7 +115,10 @@ extension Engine {
 
     /// Takes a port off its switch, which goes if it was the last.
     ///
-    /// - Parameter lastly: what to do when nobody can reach the port any more, but the switch is there.
+    /// - Parameters:
+    ///   - port: the port.
+    ///   - vale: the switch that it is on.
+    ///   - lastly: what to do when nobody can reach the port any more, but the switch is there.
     func exit(_ port: Port, _ vale: SwitchState, lastly: () -> Void) {
         vale.ports.removeAll { $0 == port.number }
         unsafe table.set(port.number, nil)

@@ -66,6 +66,7 @@ import VhostUser
     ///   - count: how many queue pairs to have room for.
     ///   - page: its counters, which outlive it (Engine keeps both).
     ///   - lossless: how it makes its senders wait, if it does.
+    /// - Returns: the plane, whose pairs are all empty.
     static func make(
         _ number: UInt16,
         vale: UnsafeMutablePointer<SwitchPlane>,

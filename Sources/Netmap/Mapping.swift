@@ -54,3 +54,18 @@ import Glibc
     /// Whether the file was cut short under us.
     public var isTruncated: Bool { nm_guard_tripped(guardNumber) != 0 }
 }
+
+extension OwnedDescriptor {
+    /// Makes sure that nobody can keep us waiting by what they put behind a file that they gave us: its
+    /// size, and each of its pages, would be asked of a FUSE server, or of another machine.
+    ///
+    /// Comes before anything else that is done with the file.
+    public func requireLocal() throws(SystemError) {
+        guard !canStall else {
+            throw SystemError(
+                "use a file of FUSE or of a network, whose pages can take for ever",
+                result: -ENOTSUP
+            )
+        }
+    }
+}

@@ -10,10 +10,22 @@ public final class OwnedDescriptor: Sendable {
     /// The descriptor's number, valid as long as this object lives.
     public let number: Int32
 
-    /// Takes ownership of an open descriptor.
-    public init(_ number: Int32) { self.number = number }
+    /// Whether its file can keep whoever asks it something, or closes it, waiting for ever.
+    let canStall: Bool
 
-    deinit { _ = close(number) }
+    /// Takes ownership of an open descriptor.
+    public init(_ number: Int32) {
+        self.number = number
+        canStall = false
+    }
+
+    /// Takes ownership of a descriptor that came from somebody else's process.
+    public init(received number: Int32) {
+        self.number = number
+        canStall = nm_file_can_stall(number) != 0
+    }
+
+    deinit { if canStall { nm_close_elsewhere(number) } else { _ = close(number) } }
 }
 
 /// A system call's failure: what was tried, on what, and the errno.

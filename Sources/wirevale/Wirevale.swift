@@ -17,6 +17,7 @@ struct Wirevale: ParsableCommand {
                 wirevale qemu -m 512 -netdev netmap,id=n0,ifname=vale0:vm2 \\
                   -device virtio-net-pci,netdev=n0 guest2.qcow2
 
+              A netmap program beside them:                 wirevale shim pkt-gen -i vale0:gen -f tx
               See it work without having any guest:         wirevale demo
               See what this machine can do:                 wirevale doctor
               Ports, counters, reasons of drops:            wirevale port list

@@ -177,7 +177,10 @@ struct RingTests {
         }
     }
 
-    @Test("puts fragments together, and ends at head a frame without an end (trap 24)", arguments: 0..<20)
+    @Test(
+        "puts fragments together, and ends at head a frame without an end (trap 24)",
+        arguments: 0..<20
+    )
     func fragments(seed: Int) throws {
         var random = Seeded(seed)
         var sender = try RawSender(slots: random.within(80...200), buffer: 128)

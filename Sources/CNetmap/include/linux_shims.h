@@ -79,6 +79,10 @@ uint64_t nm_monotonic_ns(void);
 uint32_t nm_monotonic_seconds(void); // coarse: one tick behind at most, and cheap
 int64_t nm_file_size(int fd);
 int64_t nm_file_block_size(int fd);
+// Whether a page of the file can keep whoever touches it waiting for as long as somebody likes: it lies on
+// FUSE or on another machine. 1, 0 or -errno. To be asked first: fstat and statfs ask that somebody, too.
+int nm_file_can_stall(int fd);
+void nm_close_elsewhere(int fd); // on a thread of its own: a FUSE server is asked to flush, and waited for
 
 // Guest memory is a file that its owner can cut short while we read it. A touch behind the end
 // raises SIGBUS; the handler puts zeroes under the whole mapping so that the worker goes on, and marks

@@ -110,13 +110,13 @@ extension NetmapService: NetmapFabric {
     }
 
     var valePorts: [(vale: String, port: String)] {
-        engine.switches.values.sorted { $0.name < $1.name }.flatMap { state in
-            state.ports.sorted().compactMap { number in
-                guard let name = engine.ports[number]?.ifname else { return nil }
-                // A persistent port is called by its own name on the switch, too.
-                let port = name.split(separator: ":", maxSplits: 1).last.map(String.init) ?? name
-                return (state.name, port)
-            }
+        let guests = engine.guestPorts.map {
+            (vale: $0.options.port.master, port: $0.options.port.port)
         }
+        // A persistent port can be on two switches.
+        let own = (device?.adapters ?? []).flatMap(\.attachments).map {
+            (vale: $0.vale, port: $0.port)
+        }
+        return (guests + own).sorted { ($0.vale, $0.port) < ($1.vale, $1.port) }
     }
 }

@@ -175,7 +175,7 @@ final class NetmapService {
         var count: Int32 = 4
         let n = unsafe nm_receive(channel.file.number, &buffer, buffer.count, &files, &count)
         if n == -Int64(EAGAIN) { return }
-        let passed = files.prefix(Int(max(0, count))).map { OwnedDescriptor($0) }
+        let passed = files.prefix(Int(max(0, count))).map { OwnedDescriptor(received: $0) }
         guard n > 0, n <= Int64(NM_WIRE_MAX) else {
             end(id)
             return

@@ -44,7 +44,12 @@ extension Kring {
     /// A frame without an end that reaches the owner's head ends there, as in VALE. One that is longer
     /// than any frame may be is dropped, with all that still comes of it.
     ///
-    /// - Parameter isAll: whether `available` slots from `start` on reach the owner's head.
+    /// - Parameters:
+    ///   - start: where it begins.
+    ///   - available: how many slots may be used.
+    ///   - isAll: whether these reach the owner's head.
+    ///   - batch: what it is appended to.
+    ///   - counters: of the direction from the owner.
     /// - Returns: how many slots are used up, 0 if the frame is not complete or the batch is full.
     @usableFromInline @inline(never) @_noLocks
     mutating func collectFragments(

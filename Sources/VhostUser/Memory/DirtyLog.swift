@@ -20,6 +20,7 @@ public import Netmap
         guard size > 0, !overflow, end <= 1 << 40 else {
             throw GuestMemoryError(description: "a dirty log of \(size) bytes at \(offset)")
         }
+        try GuestMemoryError.requireLocal(file, "dirty log")
         let length = nm_file_size(file.number)
         guard length >= 0, UInt64(length) >= end else {
             throw GuestMemoryError(

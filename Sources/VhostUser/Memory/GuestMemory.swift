@@ -34,6 +34,15 @@ public struct MemoryRegion: Hashable, Sendable {
 public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
     /// A sentence that names the region.
     public let description: String
+
+    /// Refuses a file that its owner could keep us waiting for, before anything is asked of it.
+    static func requireLocal(_ file: OwnedDescriptor, _ what: String) throws(GuestMemoryError) {
+        do throws(SystemError) {
+            try file.requireLocal()
+        } catch {
+            throw GuestMemoryError(description: "\(what): \(error)")
+        }
+    }
 }
 
 /// All memory that one front-end shares, mapped for as long as this object lives.
@@ -139,6 +148,7 @@ public struct GuestMemoryError: Error, CustomStringConvertible, Sendable {
         _ file: OwnedDescriptor
     ) throws(GuestMemoryError) -> Mapping {
         let end = region.fileOffset + region.size
+        try GuestMemoryError.requireLocal(file, "memory")
         let size = nm_file_size(file.number)
         guard size >= 0, UInt64(size) >= end else {
             throw GuestMemoryError(

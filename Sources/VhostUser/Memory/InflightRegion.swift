@@ -31,6 +31,7 @@ public import Netmap
         size: UInt64,
         offset: UInt64
     ) throws(GuestMemoryError) {
+        try GuestMemoryError.requireLocal(file, "inflight")
         let needed = InflightRegion.length(rings: rings)
         let (end, overflow) = size.addingReportingOverflow(offset)
         guard !overflow, size >= UInt64(needed), end <= 1 << 40, offset % 8 == 0,
