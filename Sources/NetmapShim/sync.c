@@ -92,7 +92,9 @@ static inline void kick_if_asleep(struct binding *b, int fd, struct nm_kring *k)
 // After slots went to the other end of a pipe: does anybody wait there? The engine knows whom to tell.
 static inline void kick_for_peer(struct binding *b, int fd, struct nm_kring *own, struct nm_kring *peer) {
     nm_fence();
-    if (UNLIKELY(nm_load32(&peer->want) != NM_WANT_NOTHING)) kick(b, fd, own);
+    uint32_t want = nm_load32(&peer->want);
+    // A byte that nobody has taken yet is as good as another.
+    if (UNLIKELY(want != NM_WANT_NOTHING) && !(want == NM_WANT_ALWAYS && nm_load32(&peer->notified))) kick(b, fd, own);
 }
 
 // ---- Validation
