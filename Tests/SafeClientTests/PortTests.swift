@@ -159,7 +159,7 @@ import Vale
             try await Task.sleep(for: .milliseconds(30))
             return try a.send([frame(from: 1, to: 255)])
         }.value
-        #expect(try b.poll(.receive, timeout: .seconds(20)) == .receive)
+        #expect(try b.poll(.receive, timeout: .seconds(120)) == .receive)
         #expect(try await sent == 1)
     }
 
@@ -171,7 +171,7 @@ import Vale
             for index in 0..<32 {
                 group.addTask {
                     let port = try Port("vale0:t\(index)", on: space)
-                    return try await port.wait(for: .receive, timeout: .seconds(20))
+                    return try await port.wait(for: .receive, timeout: .seconds(120))
                 }
             }
             while try space.valePorts().count < 33 { try await Task.sleep(for: .milliseconds(2)) }
@@ -203,7 +203,7 @@ import Vale
         try master.send((0..<7).map { _ in frame(from: 1, to: 2) })
         #expect(try master.poll(.transmit, timeout: .zero) == [])
         async let read = Task.detached { try slave.receive().count }.value
-        #expect(try await master.wait(for: .transmit, timeout: .seconds(20)) == .transmit)
+        #expect(try await master.wait(for: .transmit, timeout: .seconds(120)) == .transmit)
         #expect(try await read == 7)
     }
 
