@@ -37,6 +37,7 @@ bench: ## the figures of docs/performance.md, beside peers and raw limits
 demo: ## two stock QEMU guests on one switch; GUESTS=3 for a third
 	scripts/install-packages demo
 	$(SWIFT_BUILD)
+	scripts/build-shim
 	scripts/guest-image .build/guest
 	.build/release/wirevale demo --kernel .build/guest/vmlinuz --initrd .build/guest/initramfs $(if $(GUESTS),--guests $(GUESTS))
 
