@@ -125,17 +125,24 @@ import VhostUser
         }
     }
 
+    /// Takes the next batch.
+    ///
+    /// - Parameter limit: the most chains, or slots, to take; nil for as many as a batch has room for.
     @_noLocks
     func collect(
         into batch: inout FrameBatch,
         counters: DirectionCounters,
-        limit: Int = FrameBatch.frameCapacity
+        limit: Int? = nil
     ) {
         if let queue = unsafe split {
+            let limit = limit ?? FrameBatch.frameCapacity
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         } else if let queue = unsafe packed {
+            let limit = limit ?? FrameBatch.frameCapacity
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         } else if let kring = unsafe kring {
+            // In slots, of which a frame has many: a batch is full by its frames, or by their pieces.
+            let limit = limit ?? Int.max
             unsafe kring.pointee.collect(into: &batch, counters: counters, limit: limit)
         }
     }

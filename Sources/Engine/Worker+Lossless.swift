@@ -184,7 +184,8 @@ extension WorkerState {
                         pairIndex,
                         &segments,
                         pair,
-                        rx
+                        rx,
+                        isFlood: false
                     )
                     index += done
                     if done < run.count {
@@ -205,7 +206,8 @@ extension WorkerState {
                         pairIndex,
                         &segments,
                         pair,
-                        nil
+                        nil,
+                        isFlood: true
                     )
                     if done == 0 {
                         unsafe pair.pointee.hold.reached = reached
@@ -244,7 +246,8 @@ extension WorkerState {
         _ sourcePair: Int,
         _ segments: inout Int,
         _ source: UnsafeMutablePointer<QueuePair>,
-        _ rx: DirectionCounters?
+        _ rx: DirectionCounters?,
+        isFlood: Bool
     ) -> Int {
         let address = unsafe nm_load64_acquire(planes + Int(port))
         let list = unsafe UnsafePointer(trial.everyFrame + index)
@@ -253,14 +256,14 @@ extension WorkerState {
             rx?.drop(.noDestination, count)
             return count
         }
-        let pairs = unsafe max(1, Int(nm_load32(&plane.pointee.pairCount)))
-        let pair = unsafe plane.pointee.pairs + sourcePair % pairs
+        let sinkIndex = unsafe sinkIndex(plane, sourcePair, isFlood: isFlood)
+        let pair = unsafe plane.pointee.pairs + sinkIndex
         let isLossless = unsafe plane.pointee.isLossless && nm_load32(&plane.pointee.linkUp) != 0
         if isLossless, unsafe isAway(pair) {
             while unsafe nm_try_lock(&pair.pointee.sinkLock) == 0 { nm_pause() }
             let waits =
                 unsafe pair.pointee.stall.isOver == 0
-                && hold(source, for: port, UInt16(sourcePair % pairs), Shortage(), segments, plane)
+                && hold(source, for: port, UInt16(sinkIndex), Shortage(), segments, plane)
             if !waits { unsafe giveUp(pair, Shortage()) }
             unsafe nm_unlock(&pair.pointee.sinkLock)
             if waits { return 0 }
@@ -269,7 +272,9 @@ extension WorkerState {
             unsafe nm_load32(&pair.pointee.sinkEnabled) != 0,
             let sink = unsafe sink(of: pair)
         else {
-            if unsafe !deliver(target, sourcePair) { rx?.drop(.noDestination, count) }
+            if unsafe !deliver(target, sourcePair, isFlood: isFlood) {
+                rx?.drop(.noDestination, count)
+            }
             return count
         }
         let tx = unsafe plane.pointee.tx
@@ -302,8 +307,7 @@ extension WorkerState {
             done += n
             if done == count { break }
             let shortage = unsafe sink.shortage
-            if unsafe hold(source, for: port, UInt16(sourcePair % pairs), shortage, segments, plane)
-            {
+            if unsafe hold(source, for: port, UInt16(sinkIndex), shortage, segments, plane) {
                 break
             }
             segments = 0

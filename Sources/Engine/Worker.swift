@@ -249,10 +249,7 @@ extension WorkerState {
             tx.drop(.linkDown, target.count)
             return true
         }
-        // As in VALE, a flow keeps its queue: the source's, modulo the destination's.
-        let pairs = unsafe max(1, Int(nm_load32(&plane.pointee.pairCount)))
-        let isFirst = unsafe isFlood && plane.pointee.floodsToFirst
-        let pair = unsafe plane.pointee.pairs + (isFirst ? 0 : sourcePair % pairs)
+        let pair = unsafe plane.pointee.pairs + sinkIndex(plane, sourcePair, isFlood: isFlood)
         let sink = unsafe PortQueue(word: nm_load64_acquire(&pair.pointee.sink))
         guard unsafe sink.exists,
             unsafe nm_load32(&pair.pointee.sinkEnabled) != 0
@@ -275,6 +272,17 @@ extension WorkerState {
         if interrupt { unsafe self.interrupt(sink, &pair.pointee.sinkCall, plane) }
         if report { unsafe self.report(pair) }
         return true
+    }
+
+    /// Which of a port's receive queues frames come to.
+    func sinkIndex(
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ sourcePair: Int,
+        isFlood: Bool
+    ) -> Int {
+        if unsafe isFlood && plane.pointee.floodsToFirst { return 0 }
+        // As in VALE, a flow keeps its queue: the source's, modulo the destination's.
+        return unsafe sourcePair % max(1, Int(nm_load32(&plane.pointee.pairCount)))
     }
 
     /// Tells a queue's owner that there is news.

@@ -178,6 +178,9 @@ import Netmap
         endSource(ring.index)
         unsafe from.pointee.adopt()
         unsafe to.pointee.adopt()
+        // A bell that was on its way to us is lost: whoever waits is told here.
+        unsafe from.pointee.notify()
+        unsafe to.pointee.notify()
         unsafe serve(Chore(.pipe, ring: from, peer: to), as: ring.index)
     }
 
@@ -218,6 +221,8 @@ import Netmap
             }
         }
         pool.synchronize()
+        // Who waited for one of them need not wait any longer, and may sleep.
+        if lossless != nil { pool.recall() }
         for ring in rings {
             guard let kring = unsafe kring(ring), let word = krings.removeValue(forKey: ring) else {
                 continue
@@ -367,7 +372,11 @@ import Netmap
         for (ring, list) in watchers where list.contains(where: { $0.monitor === monitor }) {
             watchers[ring] = list.filter { $0.monitor !== monitor }
             publishWatchers(ring)
-            if watchers[ring]?.allSatisfy(\.isCopy) ?? true { endSource(width + ring.index) }
+            // Of the receive ring: the transmit ring of the same index has none.
+            guard ring.direction == .receive, watchers[ring]?.allSatisfy(\.isCopy) ?? true else {
+                continue
+            }
+            endSource(width + ring.index)
         }
     }
 

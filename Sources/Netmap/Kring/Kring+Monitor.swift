@@ -134,8 +134,10 @@ extension Kring {
             hwtail = to
             publish()
         }
+        // Inside, or another worker answers for what it has not seen.
+        let isWanted = needsNotice()
         unsafe nm_unlock(&guardWord)
-        notify()
+        if isWanted { ringListeners() }
     }
 
     /// Adds to the drops that `port stat` shows of the ring.

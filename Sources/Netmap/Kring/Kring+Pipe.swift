@@ -124,6 +124,7 @@ extension Kring {
         let deadline = nm_monotonic_ns() + 20_000_000
         // SAFETY: the ring's own kring; what a program wrote there is used if it is a slot's number.
         while unsafe nm_load32_acquire(control) != 0, nm_monotonic_ns() < deadline { nm_pause() }
+        hasNews = true
         let cur = Int(unsafe nm_load32(hwcurCell))
         let tail = Int(unsafe nm_load32_acquire(hwtailCell))
         guard cur < slotCount, tail < slotCount else { return }

@@ -66,7 +66,7 @@ extension Kring {
 
     /// Asks the program for a byte when `head` moves, and looks once more.
     ///
-    /// - Returns: whether it has moved already.
+    /// - Returns: whether it has moved already, to where it may.
     @_noLocks
     package func arm() -> Bool {
         guard let control = unsafe control else { return false }
@@ -77,8 +77,21 @@ extension Kring {
         unsafe nm_store32(control + Int(NM_KRING_KICKED), 0)
         unsafe nm_store32(control + Int(NM_KRING_SLEEPING), 1)
         nm_fence()
-        let head = unsafe Int(nm_load32_acquire(headCell))
-        return head != hwcur && head < slotCount
+        return hasMoved
+    }
+
+    /// Whether the owner has given slots away that were its own. What else it may have written is never
+    /// done, and must not keep anybody awake.
+    package var hasMoved: Bool {
+        @_noLocks get {
+            // SAFETY: a cell of the ring's own.
+            let head = unsafe Int(nm_load32_acquire(headCell))
+            var back = head &- hwcur
+            if back < 0 { back = back &+ slotCount }
+            var given = hwtail &- hwcur
+            if given < 0 { given = given &+ slotCount }
+            return head < slotCount && back != 0 && back <= given
+        }
     }
 
     /// Whether a program has rejected a sync since the last call, which an operator wants to know.

@@ -37,6 +37,8 @@ public import CNetmap
     @usableFromInline let ends: UnsafeMutablePointer<UInt16>
     /// Whether the slots up to the next without NS_MOREFRAG are the rest of a frame that is too long.
     @usableFromInline var isSkipping = false
+    /// The same before the batch that `collect` made last.
+    @usableFromInline var wasSkipping = false
     /// `hwtail` as the owner knows it.
     @usableFromInline var published = 0
     /// Whether slots were given back, or filled, since `needsNotice` was asked.
@@ -125,6 +127,7 @@ public import CNetmap
         // every buffer index by `bufferCount`, so all addresses lie inside the region.
         let head = Int(unsafe nm_load32_acquire(headCell))
         collected = 0
+        wasSkipping = isSkipping
         guard head < slotCount, head != hwcur else { return }
         var available = head &- hwcur
         if available < 0 { available = available &+ slotCount }
@@ -223,5 +226,8 @@ public import CNetmap
     }
 
     /// Leaves the collected slots where they are, to be collected again.
-    package mutating func forgetCollected() { collected = 0 }
+    package mutating func forgetCollected() {
+        collected = 0
+        isSkipping = wasSkipping
+    }
 }
