@@ -262,6 +262,14 @@ import VhostUser
         return false
     }
 
+    /// Whether a program has rejected a sync of it since the last call.
+    @_noLocks
+    func hasComplaint() -> Bool {
+        if let kring = unsafe kring { return unsafe kring.pointee.hasComplaint() }
+        if let chore = unsafe chore { return unsafe chore.pointee.hasComplaint() }
+        return false
+    }
+
     @_noLocks
     func disarm() {
         if let queue = unsafe split {

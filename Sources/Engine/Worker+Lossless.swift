@@ -376,7 +376,7 @@ extension WorkerState {
             unsafe sink.hasGrown(since: pair.pointee.stall.armedAt)
         {
             unsafe pair.pointee.stall.isArmed = false
-            unsafe sink.disarm()
+            unsafe sink.disarmForRoom()
         }
     }
 

@@ -118,6 +118,13 @@ extension Kring {
         return true
     }
 
+    /// Ends `arm` where others may sleep who have armed the ring as well.
+    ///
+    /// A byte that was asked for is sent once: `kicked` keeps the program from more until somebody
+    /// arms the ring again. So nobody's question is taken back.
+    @_noLocks
+    package func keepArmed() { if hasBell { drainListeners() } }
+
     /// Whether to send those who have the ring bound a byte for what has happened since the last call.
     @_noLocks
     package mutating func needsNotice() -> Bool {
