@@ -127,7 +127,10 @@ import VhostUser
 
     /// Takes the next batch.
     ///
-    /// - Parameter limit: the most chains, or slots, to take; nil for as many as a batch has room for.
+    /// - Parameters:
+    ///   - batch: what they are appended to.
+    ///   - counters: of the direction from the owner.
+    ///   - limit: the most chains, or slots, to take; nil for as many as a batch has room for.
     @_noLocks
     func collect(
         into batch: inout FrameBatch,

@@ -166,7 +166,9 @@ import Netmap
     ///
     /// For good: there is no moment at which they could be given it back without asking them.
     ///
-    /// - Parameter deadline: until when programs may be in the middle of a sync.
+    /// - Parameters:
+    ///   - ring: one of the pipe's two.
+    ///   - deadline: until when programs may be in the middle of a sync.
     private func takeOver(_ ring: RingNumber, until deadline: UInt64) {
         guard case .pipe = adapter.kind else { return }
         guard ring.direction == .transmit else {

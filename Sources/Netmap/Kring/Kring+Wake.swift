@@ -80,8 +80,9 @@ extension Kring {
         return hasMoved
     }
 
-    /// Whether the owner has given slots away that were its own. What else it may have written is never
-    /// done, and must not keep anybody awake.
+    /// Whether the owner has given slots away that were its own.
+    ///
+    /// What else it may have written is never done, and must not keep anybody awake.
     package var hasMoved: Bool {
         @_noLocks get {
             // SAFETY: a cell of the ring's own.
