@@ -86,6 +86,9 @@ class Flow:
         self.to = programs.traffic(engine, "receive", receiver, number).ready()
         # So that the switch knows the receiver's address: what is for it goes nowhere else.
         self.hello = programs.traffic(engine, "send", receiver, 0xff, number + 1, 10).ready()
+        if receiver.startswith("vale"):
+            mac, port = f"02:00:00:00:00:{number + 1:02x}", receiver.partition("@")[0]
+            eventually(lambda: engine.fdb().get(mac) == port, 5, f"{port} is learned")
         self.sender = programs.traffic(engine, "send", sender, number + 1, number, rate).ready()
         self.hello.stop()
 

@@ -35,7 +35,16 @@ import Netmap
         unsafe self.lock = unsafe lock
     }
 
+    /// A monitor may copy what these slots name: no longer a visit than that of other sources.
+    private static let slotLimit = 4 * FrameBatch.frameCapacity
+
     private var isBells: Bool { @_noLocks get { unsafe kind.rawValue == Kind.bells.rawValue } }
+
+    private var isRelease: Bool { @_noLocks get { unsafe kind.rawValue == Kind.release.rawValue } }
+
+    /// Whether a program has rejected a sync of one of the rings.
+    @_noLocks
+    func hasComplaint() -> Bool { unsafe ring?.pointee.hasComplaint() ?? false }
 
     // SAFETY (whole type): rings and lock live as long as the port whose chore it is, and the control
     // plane takes the chore away first, with a grace period.
@@ -51,7 +60,8 @@ import Netmap
             let hasMoved = unsafe ring.pointee.transfer(
                 to: &peer.pointee,
                 rx: plane.pointee.rx,
-                tx: plane.pointee.tx
+                tx: plane.pointee.tx,
+                limit: Chore.slotLimit
             )
             if hasMoved {
                 unsafe ring.pointee.notify()
@@ -109,6 +119,11 @@ import Netmap
     @_noLocks
     func disarm() {
         if unsafe isBells { return }
+        if unsafe isRelease {
+            // Those who wait for room in a lossless port's ring may have armed it, too.
+            unsafe ring?.pointee.keepArmed()
+            return
+        }
         if let ring = unsafe ring, unsafe ring.pointee.disarm() {
             unsafe ring.pointee.drainListeners()
         }

@@ -103,7 +103,11 @@ extension Engine {
                     + "netdev_add with lossless=on"
             )
         }
-        port.setLossless(try LosslessOptions(arguments))
+        let options = try LosslessOptions(arguments)
+        if options != nil, let why = port.isNeverLossless {
+            throw QMPError("Port '\(port.ifname)' \(why)")
+        }
+        port.setLossless(options)
         if let state = switches[port.master ?? ""] { publishMembers(of: state) }
         pool.recall()
     }

@@ -42,6 +42,11 @@ import VhostUser
     /// Whether its guest was asked for a kick, and what it had then.
     var isArmed = false
     var armedAt = Shortage()
+    /// How often it was asked since the kicks were ended last; more than one may sleep then.
+    var arms: UInt32 = 0
+    /// Set by a worker that has ended kicks which others may wait for, cleared by the control plane, which
+    /// wakes them.
+    var isRecall: UInt32 = 0
     /// Set by a worker when the right is lost, cleared by the control plane when it has said so.
     var unsaid: UInt32 = 0
 }

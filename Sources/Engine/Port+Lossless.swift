@@ -6,11 +6,16 @@ import Logging
 import Netmap
 
 extension Port {
-    /// Says which receive queues have lost the right to keep their senders waiting.
+    /// Says which receive queues have lost the right to keep their senders waiting, and wakes senders that would
+    /// miss a kick.
     func noteStalls() {
         guard let lossless else { return }
         for index in 0..<queues {
             let pair = unsafe plane.pointee.pairs + index
+            if unsafe nm_load32(&pair.pointee.stall.isRecall) != 0 {
+                unsafe nm_store32(&pair.pointee.stall.isRecall, 0)
+                pool.recall()
+            }
             guard unsafe nm_load32(&pair.pointee.stall.unsaid) != 0 else { continue }
             unsafe nm_store32(&pair.pointee.stall.unsaid, 0)
             logger.warning(

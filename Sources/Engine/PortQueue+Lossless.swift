@@ -37,6 +37,17 @@ extension PortQueue {
         return true
     }
 
+    /// Ends `armForRoom`, which somebody did who sees now that there is more room.
+    func disarmForRoom() {
+        // Others may sleep who have asked the same ring, and a program that publishes just now is to kick
+        // for them.
+        if let kring = unsafe kring {
+            unsafe kring.pointee.keepArmed()
+        } else {
+            unsafe disarm()
+        }
+    }
+
     /// See `Virtqueue.deliverWhileRoom`.
     func deliverWhileRoom(
         _ batch: borrowing FrameBatch,

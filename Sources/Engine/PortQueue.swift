@@ -127,7 +127,10 @@ import VhostUser
 
     /// Takes the next batch.
     ///
-    /// - Parameter limit: the most chains, or slots, to take; nil for as many as a batch has room for.
+    /// - Parameters:
+    ///   - batch: what they are appended to.
+    ///   - counters: of the direction from the owner.
+    ///   - limit: the most chains, or slots, to take; nil for as many as a batch has room for.
     @_noLocks
     func collect(
         into batch: inout FrameBatch,
@@ -259,6 +262,14 @@ import VhostUser
         if let queue = unsafe packed { return unsafe queue.pointee.arm() }
         if let kring = unsafe kring { return unsafe kring.pointee.arm() }
         if let chore = unsafe chore { return unsafe chore.pointee.arm() }
+        return false
+    }
+
+    /// Whether a program has rejected a sync of it since the last call.
+    @_noLocks
+    func hasComplaint() -> Bool {
+        if let kring = unsafe kring { return unsafe kring.pointee.hasComplaint() }
+        if let chore = unsafe chore { return unsafe chore.pointee.hasComplaint() }
         return false
     }
 

@@ -56,6 +56,7 @@ extension WorkerState {
         if !mustTry {
             unsafe other.pointee.stall.isArmed = true
             unsafe other.pointee.stall.armedAt = hold.shortage
+            unsafe other.pointee.stall.arms &+= 1
         }
         unsafe nm_unlock(&other.pointee.sinkLock)
         return mustTry
@@ -371,12 +372,18 @@ extension WorkerState {
         {
             unsafe nm_store32(&pair.pointee.stall.isOver, 0)
         }
-        // Everybody who waits is kicked by the same buffers, so nobody needs another kick.
+        // Everybody who waits is kicked by the same buffers, so nobody needs another kick. But a guest that has
+        // added them and not kicked yet finds that nobody wants it to: then the others are woken here.
         if unsafe pair.pointee.stall.isArmed,
             unsafe sink.hasGrown(since: pair.pointee.stall.armedAt)
         {
             unsafe pair.pointee.stall.isArmed = false
-            unsafe sink.disarm()
+            unsafe sink.disarmForRoom()
+            if unsafe pair.pointee.stall.arms > 1 {
+                unsafe nm_store32(&pair.pointee.stall.isRecall, 1)
+                _ = unsafe nm_eventfd_ring(attention)
+            }
+            unsafe pair.pointee.stall.arms = 0
         }
     }
 

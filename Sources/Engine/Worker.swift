@@ -336,9 +336,7 @@ extension WorkerState {
                 } else if unsafe source.arm() {
                     awake = true
                 }
-                if let kring = unsafe source.kring, unsafe kring.pointee.hasComplaint() {
-                    unsafe report(pair)
-                }
+                if unsafe source.hasComplaint() { unsafe report(pair) }
             }
             if !awake { unsafe wait(until: deadline) }
         } else {

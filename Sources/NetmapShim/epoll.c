@@ -217,6 +217,8 @@ int epoll_await(int epoll, struct epoll_event *events, int room, const struct ti
             if (!has_time) return 0;
             continue;
         }
+        // Another thread may have registered the first one while we slept.
+        if (had_marks && !has_ours) has_ours = has_entries(epoll);
         if (had_marks && has_ours && (count = collect(epoll, events, room, &is_busy))) return count;
         if (!deadline_left(&deadline, &left)) return 0;
     }

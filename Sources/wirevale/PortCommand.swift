@@ -248,7 +248,9 @@ extension JSONValue {
     var portNote: String {
         if let reason = self["reason"]?.stringValue { return reason }
         if self["link"] == false { return "link off" }
-        if self["stalled"] == true { return "lossless, but its guest takes nothing" }
+        if self["stalled"] == true {
+            return "lossless, but its \(self["rings"] == nil ? "guest" : "program") takes nothing"
+        }
         if let other = self["waits-for"]?.stringValue { return "waits for \(other)" }
         if self["operstate"] == "UP" { return self["lossless"] == true ? "lossless" : "" }
         return self["connected"] == true ? "the guest's driver is not running" : "nobody connected"

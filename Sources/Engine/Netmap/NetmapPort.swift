@@ -165,10 +165,14 @@ import Netmap
     /// Takes the moving of a pipe's slots from its ends: a monitor, which they cannot see, wants to.
     ///
     /// For good: there is no moment at which they could be given it back without asking them.
-    private func takeOver(_ ring: RingNumber) {
+    ///
+    /// - Parameters:
+    ///   - ring: one of the pipe's two.
+    ///   - deadline: until when programs may be in the middle of a sync.
+    private func takeOver(_ ring: RingNumber, until deadline: UInt64) {
         guard case .pipe = adapter.kind else { return }
         guard ring.direction == .transmit else {
-            peer?.takeOver(RingNumber(.transmit, ring.index))
+            peer?.takeOver(RingNumber(.transmit, ring.index), until: deadline)
             return
         }
         let other = RingNumber(.receive, ring.index)
@@ -176,8 +180,8 @@ import Netmap
             let to = unsafe peer?.kring(other)
         else { return }
         endSource(ring.index)
-        unsafe from.pointee.adopt()
-        unsafe to.pointee.adopt()
+        unsafe from.pointee.adopt(until: deadline)
+        unsafe to.pointee.adopt(until: deadline)
         // A bell that was on its way to us is lost: whoever waits is told here.
         unsafe from.pointee.notify()
         unsafe to.pointee.notify()
@@ -309,6 +313,24 @@ import Netmap
             }
         }
         super.setLossless(options)
+        // What was true of it before says nothing about how long anybody waits from now on.
+        for index in 0..<width {
+            let pair = unsafe plane.pointee.pairs + index
+            while unsafe nm_try_lock(&pair.pointee.sinkLock) == 0 { nm_pause() }
+            unsafe pair.pointee.stall.since = 0
+            unsafe nm_store32(&pair.pointee.stall.isOver, 0)
+            unsafe nm_unlock(&pair.pointee.sinkLock)
+        }
+    }
+
+    /// Why senders never wait for it, whatever anybody wants; nil if they can.
+    var isNeverLossless: String? {
+        switch adapter.kind {
+        case .ephemeral, .persistent: nil
+        case .pipe: "is a pipe, whose ends wait for each other anyway"
+        case .monitor: "is a monitor, and nobody waits for those who listen"
+        case .interface, .null: "takes no frames that anybody could lose"
+        }
     }
 
     // MARK: Rejected syncs
@@ -358,9 +380,20 @@ import Netmap
 
     // MARK: Monitors
 
-    /// Has a monitor see what passes through a ring.
-    func add(_ monitor: NetmapPort, to ring: RingNumber, isCopy: Bool) {
-        if watchers[ring] == nil { takeOver(ring) }
+    /// Has a monitor see what passes through rings.
+    func add(_ monitor: NetmapPort, to rings: [RingNumber], isCopy: Bool) {
+        // For all of them: who never ends a sync keeps the control thread no longer than that.
+        let deadline = nm_monotonic_ns() + 20_000_000
+        for ring in rings { add(monitor, to: ring, isCopy: isCopy, until: deadline) }
+    }
+
+    private func add(
+        _ monitor: NetmapPort,
+        to ring: RingNumber,
+        isCopy: Bool,
+        until deadline: UInt64
+    ) {
+        if watchers[ring] == nil { takeOver(ring, until: deadline) }
         watchers[ring, default: []].append((monitor, isCopy))
         monitor.startKring(target(of: ring, in: monitor))
         publishWatchers(ring)

@@ -93,7 +93,7 @@ extension NetmapService: NetmapFabric {
 
     func watch(_ parent: Adapter, _ rings: [RingNumber], by monitor: Adapter, isCopy: Bool) {
         guard let parent = port(of: parent), let monitor = port(of: monitor) else { return }
-        for ring in rings { parent.add(monitor, to: ring, isCopy: isCopy) }
+        parent.add(monitor, to: rings, isCopy: isCopy)
     }
 
     func unwatch(_ monitor: Adapter) {

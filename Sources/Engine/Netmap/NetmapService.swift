@@ -120,6 +120,8 @@ final class NetmapService {
     /// - Returns: the program's end.
     private func makeDescriptor() throws(NetmapError) -> OwnedDescriptor {
         guard let listener, let device else { throw NetmapError(ENXIO, "the engine is stopping") }
+        // So that there is a place in the queue, however many programs begin at once.
+        accept()
         let theirs = unsafe nm_unix_connect_packets(listener.path)
         guard theirs >= 0 else {
             throw NetmapError(

@@ -12,11 +12,13 @@ extension Kring {
     ///   - receiver: the other end's receive ring.
     ///   - rx: counters of the direction from the sender.
     ///   - tx: counters of the direction to the receiver.
+    ///   - limit: the most slots to move.
     /// - Returns: whether anything moved.
     package mutating func transfer(
         to receiver: inout Kring,
         rx: DirectionCounters,
-        tx: DirectionCounters
+        tx: DirectionCounters,
+        limit: Int = Int.max
     ) -> Bool {
         let hasReturned = bringBack(from: &receiver)
         // SAFETY: as in `collect`; slots are moved as they are, nothing that they name is touched.
@@ -26,12 +28,12 @@ extension Kring {
         var given = hwtail - hwcur
         if given < 0 { given += slotCount }
         guard head < slotCount, count <= given, count != 0 else { return hasReturned }
+        count = min(count, limit)
         if watchers != 0 { show(hwcur, count) }
         var j = hwcur
         var complete = receiver.hwtail
         var packets = 0
         var bytes = 0
-        var open = 0
         for _ in 0..<count {
             let from = unsafe slotBase + j &* NM_SLOT_SIZE
             let to = unsafe receiver.slotBase + j &* NM_SLOT_SIZE
@@ -42,16 +44,16 @@ extension Kring {
                 unsafe nm_store64(from, word & ~(UInt64(NS_BUF_CHANGED) &<< 48))
             }
             j = j + 1 == slotCount ? 0 : j + 1
-            open += Int((word &>> 32) & 0xffff)
+            openBytes += Int((word &>> 32) & 0xffff)
             if word & (UInt64(NS_MOREFRAG) &<< 48) == 0 {
                 complete = j
                 packets += 1
-                bytes += open
-                open = 0
+                bytes += openBytes
+                openBytes = 0
             }
         }
-        hwcur = head
-        unsafe nm_store32_release(hwcurCell, UInt32(truncatingIfNeeded: head))
+        hwcur = j
+        unsafe nm_store32_release(hwcurCell, UInt32(truncatingIfNeeded: j))
         if complete != receiver.hwtail {
             receiver.hwtail = complete
             receiver.publish()
@@ -117,11 +119,12 @@ extension Kring {
 
     /// Goes on where the two ends of a pipe have left off, which they did not do by themselves if this
     /// returns: waits for a sync that is under way, but not for one that never ends.
-    package mutating func adopt() {
+    ///
+    /// - Parameter deadline: until when to wait, on the clock of `nm_monotonic_ns`.
+    package mutating func adopt(until deadline: UInt64) {
         guard let control = unsafe control else { return }
         setMode(Int(NM_KRING_ENGINE))
         nm_fence()
-        let deadline = nm_monotonic_ns() + 20_000_000
         // SAFETY: the ring's own kring; what a program wrote there is used if it is a slot's number.
         while unsafe nm_load32_acquire(control) != 0, nm_monotonic_ns() < deadline { nm_pause() }
         hasNews = true

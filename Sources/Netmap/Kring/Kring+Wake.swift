@@ -80,8 +80,9 @@ extension Kring {
         return hasMoved
     }
 
-    /// Whether the owner has given slots away that were its own. What else it may have written is never
-    /// done, and must not keep anybody awake.
+    /// Whether the owner has given slots away that were its own.
+    ///
+    /// What else it may have written is never done, and must not keep anybody awake.
     package var hasMoved: Bool {
         @_noLocks get {
             // SAFETY: a cell of the ring's own.
@@ -117,6 +118,13 @@ extension Kring {
         unsafe nm_store32(control + Int(NM_KRING_KICKED), 0)
         return true
     }
+
+    /// Ends `arm` where others may sleep who have armed the ring as well.
+    ///
+    /// A byte that was asked for is sent once: `kicked` keeps the program from more until somebody
+    /// arms the ring again. So nobody's question is taken back.
+    @_noLocks
+    package func keepArmed() { if hasBell { drainListeners() } }
 
     /// Whether to send those who have the ring bound a byte for what has happened since the last call.
     @_noLocks

@@ -39,6 +39,8 @@ public import CNetmap
     @usableFromInline var isSkipping = false
     /// The same before the batch that `collect` made last.
     @usableFromInline var wasSkipping = false
+    /// Bytes of a pipe's frame whose end has not crossed yet.
+    var openBytes = 0
     /// `hwtail` as the owner knows it.
     @usableFromInline var published = 0
     /// Whether slots were given back, or filled, since `needsNotice` was asked.
