@@ -114,6 +114,27 @@ public import CNetmap
         )
     }
 
+    /// Sends what is in the buffers of up to `limit` free slots as frames of `length` bytes.
+    ///
+    /// - Returns: how many frames there are.
+    @_noLocks @discardableResult @inlinable
+    public mutating func reuse(limit: Int, length: Int) -> Int {
+        precondition(length >= 0 && length <= ring.bufferSize, "a frame longer than its buffer")
+        let n = min(limit, ring.count)
+        guard n > 0 else { return 0 }
+        var index = ring.head
+        let high = UInt64(truncatingIfNeeded: length) &<< 32
+        for left in 0..<n {
+            // SAFETY: a slot of the program's, below `slotCount`.
+            let cell = unsafe ring.base + NM_RING_SLOTS + index &* NM_SLOT_SIZE
+            let flags = left == n &- 1 ? UInt64(NS_REPORT) &<< 48 : 0
+            unsafe nm_store64(cell, UInt64(nm_load32(cell)) | high | flags)
+            index = index &+ 1 == ring.slotCount ? 0 : index &+ 1
+        }
+        ring.advance(n)
+        return n
+    }
+
     /// Gives the first `n` slots away.
     @_noLocks @inlinable public mutating func advance(_ n: Int) {
         precondition(n >= 0 && n <= ring.count, "sent more slots than are free")

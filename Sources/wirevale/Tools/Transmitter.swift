@@ -90,13 +90,9 @@ struct Transmitter {
     }
 
     private mutating func reuse(_ ring: inout TransmitRing, _ limit: Int) -> Int {
-        let n = min(limit, ring.space)
-        guard n > 0 else { return 0 }
         let length = frame.bytes.count
-        for slot in 0..<n {
-            ring.reuse(at: slot, length: length, flags: slot == n - 1 ? .report : [])
-        }
-        ring.advance(n)
+        let n = ring.reuse(limit: limit, length: length)
+        guard n > 0 else { return 0 }
         counters.add(packets: n, bytes: n * (length - plan.header))
         return n
     }
