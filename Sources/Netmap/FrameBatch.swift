@@ -42,11 +42,6 @@ import CNetmap
         @_noLocks get { unsafe rest & (1 &<< 48) != 0 }
         @_noLocks set { unsafe rest = rest & ~(1 &<< 48) | (newValue ? 1 &<< 48 : 0) }
     }
-    /// Whether the switch is not to learn the frame's source (NS_NO_LEARN).
-    @inlinable public var isUnlearned: Bool {
-        @_noLocks get { unsafe rest & (1 &<< 49) != 0 }
-        @_noLocks set { unsafe rest = rest & ~(1 &<< 49) | (newValue ? 1 &<< 49 : 0) }
-    }
     /// Whether the frame is one segment and complete.
     @inlinable public var isPlain: Bool { @_noLocks get { unsafe rest == 0 } }
 
@@ -113,6 +108,8 @@ public struct RawOffload: BitwiseCopyable, Sendable {
     public var count = 0
     /// How many of the extra segments are in use.
     public var extraSegments = 0
+    /// Whether the switch is not to learn where these frames came from (NS_NO_LEARN).
+    public var isUnlearned = false
     /// The frames.
     public let frames: UnsafeMutablePointer<Frame>
     /// The second and further segments of frames that have them.
@@ -158,6 +155,7 @@ public struct RawOffload: BitwiseCopyable, Sendable {
     @_noLocks @inlinable public mutating func removeAll() {
         count = 0
         extraSegments = 0
+        isUnlearned = false
     }
 
     /// Whether a frame of the largest number of segments still fits.

@@ -82,6 +82,8 @@ public import Netmap
         let count = batch.count
         let frames = unsafe batch.frames
         let ageing = self.ageing
+        // Bits of a source that keep it from being learned: that of a group, or any.
+        let unlearned: UInt64 = batch.isUnlearned ? .max : 1
         var lastSource = UInt64.max
         var lastDestination = UInt64.max
         var lastPort = ForwardingPlan.nowhere
@@ -107,9 +109,9 @@ public import Netmap
             let destination = low & 0xffff_ffff_ffff
             let from = (low &>> 48) | UInt64(high) &<< 16
             if from != lastSource {
-                unsafe lastSource = frame.isUnlearned ? .max : from
+                lastSource = from
                 // A group address cannot send, and all zeroes is nobody.
-                if from & 1 == 0, from != 0, unsafe !frame.isUnlearned,
+                if from & unlearned == 0, from != 0,
                     table.learn(from, on: source, now: now, ageing: ageing).changedTable
                 {
                     // The table changed, so what was looked up before may no longer hold.

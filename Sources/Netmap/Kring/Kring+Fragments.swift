@@ -7,7 +7,6 @@ extension Kring {
     @usableFromInline @inline(never) @_noLocks
     mutating func collectFramed(
         _ available: Int,
-        isAll: Bool,
         into batch: inout FrameBatch,
         _ counters: DirectionCounters
     ) {
@@ -17,20 +16,13 @@ extension Kring {
         var packets = 0
         while taken < available && batch.count < FrameBatch.frameCapacity {
             let index = batch.count
-            let used = collectFragments(
-                from: j,
-                available - taken,
-                isAll: isAll,
-                into: &batch,
-                counters
-            )
+            let used = collectFragments(from: j, available - taken, into: &batch, counters)
             if used == 0 { break }
             taken += used
             j += used
             if j >= slotCount { j -= slotCount }
             if batch.count != index {
-                // SAFETY: `index` is below the capacity of both.
-                unsafe ends[index] = UInt16(truncatingIfNeeded: taken)
+                // SAFETY: `index` is below the capacity.
                 bytes += unsafe Int(batch.frames[index].length)
                 packets += 1
             }
@@ -46,8 +38,7 @@ extension Kring {
     ///
     /// - Parameters:
     ///   - start: where it begins.
-    ///   - available: how many slots may be used.
-    ///   - isAll: whether these reach the owner's head.
+    ///   - available: how many slots may be used; `reachesHead` says whether there are no more.
     ///   - batch: what it is appended to.
     ///   - counters: of the direction from the owner.
     /// - Returns: how many slots are used up, 0 if the frame is not complete or the batch is full.
@@ -55,7 +46,25 @@ extension Kring {
     mutating func collectFragments(
         from start: Int,
         _ available: Int,
-        isAll: Bool,
+        into batch: inout FrameBatch,
+        _ counters: DirectionCounters
+    ) -> Int {
+        let before = batch.count
+        let used = takeFragments(from: start, available, into: &batch, counters)
+        if used == 0 || (used == 1 && batch.count != before) { return used }
+        if !isUneven {
+            isUneven = true
+            // SAFETY: all of the array; a loop, as a call that fills it may not be made here.
+            for k in 0...FrameBatch.frameCapacity { unsafe extras[k] = 0 }
+        }
+        noteUneven(used, isFrame: batch.count != before, before: batch.count)
+        return used
+    }
+
+    @_noLocks
+    private mutating func takeFragments(
+        from start: Int,
+        _ available: Int,
         into batch: inout FrameBatch,
         _ counters: DirectionCounters
     ) -> Int {
@@ -67,14 +76,17 @@ extension Kring {
         var pieces = 0
         var total = 0
         var isGood = true
-        var flags: UInt64 = 0
         while used < available {
             // SAFETY: `j` is below `slotCount`; an address is made of a buffer index and a length that
             // were loaded once and checked; `pieces` stays below the room made sure of above.
             let word = unsafe nm_load64(slotBase + j &* NM_SLOT_SIZE)
             let index = UInt32(truncatingIfNeeded: word)
             let length = Int((word &>> 32) & 0xffff)
-            if used == 0 { flags = word &>> 48 }
+            if used == 0 {
+                // A batch is learned or not as a whole; a frame of the other kind begins the next one.
+                let isUnlearned = (word &>> 48) & UInt64(NS_NO_LEARN) != 0
+                if batch.count != 0, isUnlearned != batch.isUnlearned { return 0 }
+            }
             used += 1
             j = j + 1 == slotCount ? 0 : j + 1
             if index >= bufferCount || length > bufferSize || pieces == limit {
@@ -91,7 +103,7 @@ extension Kring {
                 if isSkipping {
                     isSkipping = false
                 } else {
-                    append(isGood ? pieces : 0, total, flags, &batch, counters)
+                    append(isGood ? pieces : 0, total, &batch, counters)
                 }
                 return used
             }
@@ -102,8 +114,8 @@ extension Kring {
             isSkipping = true
             return used
         }
-        guard isAll else { return 0 }
-        append(isGood ? pieces : 0, total, flags, &batch, counters)
+        guard reachesHead else { return 0 }
+        append(isGood ? pieces : 0, total, &batch, counters)
         return used
     }
 
@@ -113,7 +125,6 @@ extension Kring {
     private func append(
         _ pieces: Int,
         _ total: Int,
-        _ flags: UInt64,
         _ batch: inout FrameBatch,
         _ counters: DirectionCounters
     ) {
@@ -151,15 +162,13 @@ extension Kring {
         }
         let first = unsafe segments[base + piece]
         unsafe nm_prefetch(first.address)
-        var frame = unsafe Frame(
+        unsafe batch.frames[index] = unsafe Frame(
             address: first.address,
             headLength: UInt32(first.length),
             length: UInt32(total - headerLength),
             firstExtra: UInt32(base + piece + 1),
             extraCount: UInt16(pieces - piece - 1)
         )
-        if flags & UInt64(NS_NO_LEARN) != 0 { unsafe frame.isUnlearned = true }
-        unsafe batch.frames[index] = unsafe frame
         if piece + 1 < pieces { batch.extraSegments = base + pieces }
         let request = RawOffload(low: low, high: high)
         if request.isRequest {

@@ -33,8 +33,12 @@ public import CNetmap
     @usableFromInline var hwtail: Int
     /// Slots of the frames in the batch that `collect` made last.
     @usableFromInline var collected = 0
-    /// Where frame n of that batch ends, in slots.
-    @usableFromInline let ends: UnsafeMutablePointer<UInt16>
+    /// How many slots there are before frame n of that batch beyond one for each frame before it, counted
+    /// from frame n - 1; meaningful if `isUneven`, which few batches are.
+    @usableFromInline let extras: UnsafeMutablePointer<UInt16>
+    @usableFromInline var isUneven = false
+    /// Whether the slots that `collect` looks at reach up to the owner's head.
+    @usableFromInline var reachesHead = false
     /// Whether the slots up to the next without NS_MOREFRAG are the rest of a frame that is too long.
     @usableFromInline var isSkipping = false
     /// The same before the batch that `collect` made last.
@@ -77,8 +81,8 @@ public import CNetmap
         isTransmit = transmit
         hwcur = 0
         hwtail = transmit ? slots - 1 : 0
-        unsafe ends = .allocate(capacity: FrameBatch.frameCapacity)
-        unsafe ends.initialize(repeating: 0, count: FrameBatch.frameCapacity)
+        unsafe extras = .allocate(capacity: FrameBatch.frameCapacity + 1)
+        unsafe extras.initialize(repeating: 0, count: FrameBatch.frameCapacity + 1)
     }
 
     /// A ring of an adapter, synced through the adapter's control file.
@@ -109,11 +113,11 @@ public import CNetmap
         isTransmit = ring.direction == .transmit
         hwcur = 0
         hwtail = isTransmit ? slotCount - 1 : 0
-        unsafe ends = .allocate(capacity: FrameBatch.frameCapacity)
-        unsafe ends.initialize(repeating: 0, count: FrameBatch.frameCapacity)
+        unsafe extras = .allocate(capacity: FrameBatch.frameCapacity + 1)
+        unsafe extras.initialize(repeating: 0, count: FrameBatch.frameCapacity + 1)
     }
 
-    deinit { unsafe ends.deallocate() }
+    deinit { unsafe extras.deallocate() }
 
     /// Appends the owner's next frames to `batch`, in place.
     ///
@@ -136,11 +140,14 @@ public import CNetmap
         // Whatever the owner wrote, it never gets more slots processed than it was given.
         var given = hwtail &- hwcur
         if given < 0 { given = given &+ slotCount }
-        let all = available
+        reachesHead = available <= given && available <= limit
         if available > given { available = given }
         if available > limit { available = limit }
-        if headerLength != 0 || isSkipping {
-            collectFramed(available, isAll: available == all, into: &batch, counters)
+        isUneven = false
+        let next = unsafe nm_load64(slotBase + hwcur &* NM_SLOT_SIZE)
+        batch.isUnlearned = next & (UInt64(NS_NO_LEARN) &<< 48) != 0
+        if headerLength != 0 || isSkipping || batch.isUnlearned {
+            collectFramed(available, into: &batch, counters)
             return
         }
 
@@ -159,18 +166,11 @@ public import CNetmap
             let flags = UInt32(truncatingIfNeeded: word &>> 48)
             guard index < bufferCount, length <= bufferSize, flags & special == 0 else {
                 batch.count = count
-                let used = collectFragments(
-                    from: j,
-                    available &- taken,
-                    isAll: available == all,
-                    into: &batch,
-                    counters
-                )
+                let used = collectFragments(from: j, available &- taken, into: &batch, counters)
                 if used == 0 { break }
                 taken = taken &+ used
                 if batch.count != count {
                     bytes = bytes &+ Int(unsafe frames[count].length)
-                    unsafe ends[count] = UInt16(truncatingIfNeeded: taken)
                     count = batch.count
                 }
                 j = j &+ used
@@ -183,10 +183,9 @@ public import CNetmap
                 address: address,
                 length: UInt32(truncatingIfNeeded: length)
             )
-            taken = taken &+ 1
-            unsafe ends[count] = UInt16(truncatingIfNeeded: taken)
             count = count &+ 1
             bytes = bytes &+ length
+            taken = taken &+ 1
             j = j &+ 1
             if j == slotCount { j = 0 }
         }
@@ -223,8 +222,19 @@ public import CNetmap
 
     /// How many slots of the collected batch come before its frame `index`.
     package func slots(before index: Int) -> Int {
-        // SAFETY: a batch has at most as many frames as there are ends.
-        index == 0 ? 0 : unsafe Int(ends[min(index, FrameBatch.frameCapacity) - 1])
+        guard isUneven else { return index }
+        // SAFETY: a batch has at most `frameCapacity` frames, and one entry more.
+        return (0...min(index, FrameBatch.frameCapacity)).reduce(index) {
+            unsafe $0 + Int(extras[$1])
+        }
+    }
+
+    /// Notes that `used` slots were taken for the frame before `index`, or for none.
+    @_noLocks
+    func noteUneven(_ used: Int, isFrame: Bool, before index: Int) {
+        // SAFETY: as in `slots(before:)`.
+        let sum = unsafe Int(extras[index]) + used - (isFrame ? 1 : 0)
+        unsafe extras[index] = UInt16(truncatingIfNeeded: sum)
     }
 
     /// Leaves the collected slots where they are, to be collected again.
