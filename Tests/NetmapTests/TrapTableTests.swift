@@ -201,8 +201,7 @@ private let traps: [(trap: String, tests: [String])] = [
     (
         "48 a second START fails at once",
         [
-            "DeviceControlAPITests+Memory.conflict",
-            "shim/check_request.c: trap 48:",
+            "DeviceControlAPITests+Memory.conflict", "shim/check_request.c: trap 48:",
             "netmap/conform_requests.c: trap 48:",
         ]
     ),
