@@ -62,7 +62,9 @@ final class Connection {
         var fileCount: Int32 = 8
         let n = unsafe nm_receive(file.number, &buffer, count, &numbers, &fileCount)
         if n == -Int64(EAGAIN) { return false }
-        files += numbers.prefix(Int(fileCount)).map { OwnedDescriptor(received: $0) }
+        files += numbers.prefix(Int(fileCount)).filter { $0 >= 0 }.map {
+            OwnedDescriptor(received: $0)
+        }
         guard n >= 0 else {
             if n == -Int64(ECONNRESET) {
                 throw Ended(description: "the front-end went away", isOrderly: true)

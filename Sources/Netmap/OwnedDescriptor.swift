@@ -22,7 +22,7 @@ public final class OwnedDescriptor: Sendable {
     /// Takes ownership of a descriptor that came from somebody else's process.
     public init(received number: Int32) {
         self.number = number
-        canStall = nm_file_can_stall(number) != 0
+        canStall = nm_file_can_stall(number) == 1
     }
 
     deinit { if canStall { nm_close_elsewhere(number) } else { _ = close(number) } }
