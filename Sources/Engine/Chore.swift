@@ -89,18 +89,6 @@ import Netmap
         }
     }
 
-    /// Takes frames for an interface behind which nobody is.
-    func swallow(
-        _ batch: borrowing FrameBatch,
-        _ list: UnsafePointer<UInt16>,
-        _ count: Int,
-        _ counters: DirectionCounters
-    ) {
-        var bytes = 0
-        for k in 0..<count { bytes += unsafe Int(batch.frames[Int(list[k])].length) }
-        counters.count(packets: count, bytes: bytes)
-    }
-
     /// Asks for a byte when there is something to do, and looks once more.
     @_noLocks
     func arm() -> Bool {

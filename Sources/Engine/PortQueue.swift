@@ -223,10 +223,6 @@ import VhostUser
             )
             return
         }
-        if let chore = unsafe chore {
-            unsafe chore.pointee.swallow(batch, list, count, counters)
-            return
-        }
         var k = 0
         while true {
             k = unsafe deliverRun(batch, (list, count), from: k, counters, &scratch)
