@@ -14,13 +14,13 @@ import Netmap
     private(set) var krings: [RingNumber: UInt64] = [:]
     /// Work on them that is no forwarding, by the pair that it is served as: their queues' words.
     private var chores: [Int: UInt64] = [:]
-    private var listeners: [RingNumber: [OwnedDescriptor]] = [:]
-    private var watchers: [RingNumber: [(monitor: NetmapPort, isCopy: Bool)]] = [:]
+    var listeners: [RingNumber: [OwnedDescriptor]] = [:]
+    var watchers: [RingNumber: [(monitor: NetmapPort, isCopy: Bool)]] = [:]
     /// How many pairs are for forwarding; behind them are as many for chores on receive rings.
-    private let width: Int
+    let width: Int
     /// How many syncs of each ring had been rejected when that was said last, and when it was.
-    private var rejected: [RingNumber: UInt32] = [:]
-    private var lastComplaint: UInt32 = 0
+    var rejected: [RingNumber: UInt32] = [:]
+    var lastComplaint: UInt32 = 0
 
     init(
         _ adapter: Adapter,
@@ -105,7 +105,7 @@ import Netmap
     }
 
     /// Makes a ring reachable without serving it: what a pipe's other end fills.
-    private func startKring(_ ring: RingNumber) {
+    func startKring(_ ring: RingNumber) {
         guard krings[ring] == nil else { return }
         let queue = unsafe PortQueue.make(adapter, ring)
         guard unsafe queue.exists else { return }
@@ -169,7 +169,7 @@ import Netmap
     /// - Parameters:
     ///   - ring: one of the pipe's two.
     ///   - deadline: until when programs may be in the middle of a sync.
-    private func takeOver(_ ring: RingNumber, until deadline: UInt64) {
+    func takeOver(_ ring: RingNumber, until deadline: UInt64) {
         guard case .pipe = adapter.kind else { return }
         guard ring.direction == .transmit else {
             peer?.takeOver(RingNumber(.transmit, ring.index), until: deadline)
@@ -188,7 +188,7 @@ import Netmap
         unsafe serve(Chore(.pipe, ring: from, peer: to), as: ring.index)
     }
 
-    private func startRelease(_ ring: RingNumber) {
+    func startRelease(_ ring: RingNumber) {
         guard chores[width + ring.index] == nil, let queue = unsafe kring(ring) else { return }
         switch adapter.kind {
         case .ephemeral, .persistent: break
@@ -237,7 +237,7 @@ import Netmap
         }
     }
 
-    private func endSource(_ index: Int) {
+    func endSource(_ index: Int) {
         let pair = unsafe plane.pointee.pairs + index
         unsafe pool.release(plane, index)
         unsafe nm_store64_release(&pair.pointee.source, 0)
@@ -246,7 +246,7 @@ import Netmap
     }
 
     // SAFETY: what a word names is freed by `stop` and `endSource`, when it is taken out.
-    private func kring(_ ring: RingNumber) -> UnsafeMutablePointer<Kring>? {
+    func kring(_ ring: RingNumber) -> UnsafeMutablePointer<Kring>? {
         unsafe krings[ring].flatMap { unsafe PortQueue(word: $0).kring }
     }
 
@@ -261,7 +261,7 @@ import Netmap
 
     // MARK: Listeners
 
-    private func kicks(of ring: RingNumber) -> [OwnedDescriptor] { listeners[ring] ?? [] }
+    func kicks(of ring: RingNumber) -> [OwnedDescriptor] { listeners[ring] ?? [] }
 
     private func kicks(ofChore index: Int) -> [OwnedDescriptor] {
         if index >= width { return kicks(of: RingNumber(.receive, index - width)) }
@@ -333,107 +333,8 @@ import Netmap
         }
     }
 
-    // MARK: Rejected syncs
-
-    /// Says which index made no sense, when that is new.
-    override func attend() {
-        for index in 0..<2 * width {
-            unsafe nm_store32(&plane.pointee.pairs[index].attention, 0)
-        }
-        for ring in krings.keys {
-            guard let kring = unsafe shared(ring) else { continue }
-            let count = unsafe nm_load32(&kring.pointee.rejects)
-            guard count != rejected[ring] ?? 0 else { continue }
-            rejected[ring] = count
-            // A program that does it a thousand times a second is told of once.
-            let now = nm_monotonic_seconds()
-            guard now != lastComplaint else { continue }
-            lastComplaint = now
-            let name = ring.direction == .transmit ? "TX" : "RX"
-            let why = unsafe rejection(kring) ?? "it made no sense"
-            logger.warning(
-                "a sync of \(name) ring \(ring.index) was rejected: \(why)",
-                metadata: ["rejected": "\(count)"]
-            )
-        }
-    }
-
-    private func shared(_ ring: RingNumber) -> UnsafeMutablePointer<nm_kring>? {
-        guard let file = adapter.control else { return nil }
-        // SAFETY: the kring lies in the control file (Adapter's contract); a program may write to it,
-        // so that each word is loaded once and only shown.
-        let at = unsafe file.mapping.base + Int(NM_CONTROL_KRINGS)
-        return unsafe (at + adapter.kring(ring) * Int(NM_KRING_SIZE))
-            .assumingMemoryBound(to: nm_kring.self)
-    }
-
-    private func rejection(_ kring: UnsafeMutablePointer<nm_kring>) -> String? {
-        let fault = unsafe nm_load32(&kring.pointee.fault)
-        if fault == 0 { return nil }
-        let names = ["", "head", "cur", "tail"]
-        let name = names.indices.contains(Int(fault)) ? names[Int(fault)] : "an index"
-        let value = unsafe nm_load32(&kring.pointee.fault_value)
-        let low = unsafe nm_load32(&kring.pointee.fault_low)
-        let high = unsafe nm_load32(&kring.pointee.fault_high)
-        return "\(name) was \(value), not from \(low) to \(high)"
-    }
-
-    // MARK: Monitors
-
-    /// Has a monitor see what passes through rings.
-    func add(_ monitor: NetmapPort, to rings: [RingNumber], isCopy: Bool) {
-        // For all of them: who never ends a sync keeps the control thread no longer than that.
-        let deadline = nm_monotonic_ns() + 20_000_000
-        for ring in rings { add(monitor, to: ring, isCopy: isCopy, until: deadline) }
-    }
-
-    private func add(
-        _ monitor: NetmapPort,
-        to ring: RingNumber,
-        isCopy: Bool,
-        until deadline: UInt64
-    ) {
-        if watchers[ring] == nil { takeOver(ring, until: deadline) }
-        watchers[ring, default: []].append((monitor, isCopy))
-        monitor.startKring(target(of: ring, in: monitor))
-        publishWatchers(ring)
-        if !isCopy, ring.direction == .receive, krings[ring] != nil { startRelease(ring) }
-    }
-
-    /// Ends `add` for all rings of a monitor; on return nobody touches it.
-    func remove(_ monitor: NetmapPort) {
-        for (ring, list) in watchers where list.contains(where: { $0.monitor === monitor }) {
-            watchers[ring] = list.filter { $0.monitor !== monitor }
-            publishWatchers(ring)
-            // Of the receive ring: the transmit ring of the same index has none.
-            guard ring.direction == .receive, watchers[ring]?.allSatisfy(\.isCopy) ?? true else {
-                continue
-            }
-            endSource(width + ring.index)
-        }
-    }
-
-    /// The monitor's ring for what passes a ring: host ring h goes to host ring h.
-    private func target(of ring: RingNumber, in monitor: NetmapPort) -> RingNumber {
-        let geometry = adapter.geometry
-        let own =
-            ring.direction == .transmit ? geometry.transmitRings : geometry.receiveRings
-        guard ring.index >= own else { return RingNumber(.receive, ring.index) }
-        return RingNumber(.receive, monitor.adapter.geometry.receiveRings + ring.index - own)
-    }
-
-    private func publishWatchers(_ ring: RingNumber) {
-        guard let kring = unsafe kring(ring) else { return }
-        let old = unsafe kring.pointee.watchers
-        let items = unsafe (watchers[ring] ?? []).compactMap { item -> Watcher? in
-            let target = target(of: ring, in: item.monitor)
-            guard let queue = unsafe item.monitor.kring(target) else { return nil }
-            return unsafe Watcher(ring: queue, isCopy: item.isCopy)
-        }
-        unsafe nm_store64_release(&kring.pointee.watchers, Watchers.make(items))
-        pool.synchronize()
-        unsafe Watchers.free(old)
-    }
+    override func attend() { complain() }
+    override func describe(_ object: inout JSONObject) { describeRings(&object) }
 
     /// Has whoever has a ring bound look again.
     func alert(_ ring: RingNumber) { unsafe kring(ring)?.pointee.ringListeners() }
@@ -450,35 +351,5 @@ import Netmap
                 unsafe nm_unlock(&lock.pointee.sinkLock)
             }
         }
-    }
-
-    // MARK: For people
-
-    override func describe(_ object: inout JSONObject) {
-        object["virtio-net-header"] = .integer(adapter.headerLength)
-        object["memory"] = adapter.region.map { .integer(Int($0.id)) } ?? .null
-        object["rings"] = .array(
-            krings.keys.sorted {
-                ($0.direction.rawValue, $0.index) > ($1.direction.rawValue, $1.index)
-            }.map(describe)
-        )
-    }
-
-    private func describe(_ ring: RingNumber) -> JSONValue {
-        var object: JSONObject = [
-            "direction": ring.direction == .transmit ? "tx" : "rx",
-            "ring": .integer(ring.index),
-            "slots": .integer(adapter.slots(ring.direction)),
-            "descriptors": .integer(kicks(of: ring).count),
-        ]
-        guard let kring = unsafe shared(ring) else { return .object(object) }
-        object["rejected"] = .count(UInt64(unsafe nm_load32(&kring.pointee.rejects)))
-        object["drops"] = .count(unsafe nm_load64(&kring.pointee.drops))
-        if case .pipe = adapter.kind, ring.direction == .transmit {
-            object["packets"] = .count(unsafe nm_load64(&kring.pointee.packets))
-            object["bytes"] = .count(unsafe nm_load64(&kring.pointee.bytes))
-        }
-        if let text = unsafe rejection(kring) { object["last-rejection"] = .string(text) }
-        return .object(object)
     }
 }
