@@ -47,11 +47,12 @@ let package = Package(
             dependencies: ["CNetmap", "Netmap"],
             swiftSettings: settings
         ),
+        .target(name: "Ports", dependencies: ["CNetmap", "Netmap"], swiftSettings: settings),
         .target(name: "Control", swiftSettings: settings),
         .target(
             name: "Engine",
             dependencies: [
-                "CNetmap", "Control", "Netmap", "Vale", "VhostUser", "Wire",
+                "CNetmap", "Control", "Netmap", "Ports", "Vale", "VhostUser", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings

@@ -26,7 +26,7 @@ extension Engine {
         case "netdev_add": try addPort(NetdevOptions(arguments), owner: client)
         case "netdev_del":
             let port = try port(arguments, "id")
-            guard port is VhostUserPort else {
+            guard port.netdev != nil else {
                 throw QMPError("Port '\(port.ifname)' is a program's, and goes when that closes it")
             }
             removePort(port.number)

@@ -31,31 +31,26 @@ extension Engine {
                 "Port '\(options.port)' exists already: it is netdev '\(other.id)'"
             )
         }
-        let (path, role) = try socket(for: options)
         // What an engine before this one noted of a port that is not restored is of no use; the name is
         // free here, so it is nobody's whose rings run.
         if restored == nil { _ = unsafe unlink(configuration.runtime.records(of: options.port)) }
         guard let number = restored?.number ?? freeNumber else {
             throw QMPError("No port number is free")
         }
+        let socket = try socket(for: options)
         let vale = switches[options.port.master] ?? makeSwitch(options.port.master)
-        let port = unsafe VhostUserPort(
-            options: options,
-            path: path,
-            role: role,
+        let place = unsafe PortPlace(
             number: number,
             vale: vale.plane,
             page: page.claim(number, name: "\(options.port)", keeping: restored != nil),
             owner: options.isEphemeral ? owner : nil,
-            recordPath: configuration.runtime.records(of: options.port),
             loop: loop,
             pool: pool,
             logger: logger
         )
-        port.onChange = { [unowned self, unowned port] change in note(change, of: port) }
-        port.onAnnounce = { [unowned self] mac in announce(mac, from: number) }
+        let port = unsafe makePort(options, socket, place)
         do {
-            try port.open()
+            try port.open(isRestored: restored != nil)
         } catch {
             port.close()
             page.release(number)
@@ -67,13 +62,46 @@ extension Engine {
         enter(port, vale)
         save()
         reconsiderLingering()
-        logger.info("port added", metadata: ["port": "\(options.port)", "socket": "\(path)"])
+        logger.info("port added", metadata: ["port": "\(options.port)", "type": "\(options.type)"])
     }
 
+    /// The object of a kind of port, which is not open yet.
+    private func makePort(
+        _ options: NetdevOptions,
+        _ socket: (path: String, role: VhostUserPort.Role),
+        _ place: PortPlace
+    ) -> Port {
+        switch options.backend {
+        case .netmap, .vhostUser: unsafe makeGuestPort(options, socket, place)
+        case .tap(let tap): unsafe TapPort(options, tap, place)
+        }
+    }
+
+    private func makeGuestPort(
+        _ options: NetdevOptions,
+        _ socket: (path: String, role: VhostUserPort.Role),
+        _ place: PortPlace
+    ) -> Port {
+        let records = configuration.runtime.records(of: options.port)
+        let port = unsafe VhostUserPort(
+            options,
+            path: socket.path,
+            role: socket.role,
+            recordPath: records,
+            place
+        )
+        port.onChange = { [unowned self, unowned port] change in note(change, of: port) }
+        port.onAnnounce = { [unowned self, number = port.number] mac in
+            announce(mac, from: number)
+        }
+        return port
+    }
+
+    /// Where the front-end of a vhost-user port is found; of no meaning for other ports.
     private func socket(
         for options: NetdevOptions
-    ) throws(QMPError) -> (String, VhostUserPort.Role) {
-        switch options {
+    ) throws(QMPError) -> (path: String, role: VhostUserPort.Role) {
+        switch options.backend {
         case .netmap:
             let path = configuration.runtime.socket(of: options.port)
             do throws(RuntimeDirectory.AccessError) {
@@ -97,6 +125,7 @@ extension Engine {
                 chardev.path,
                 chardev.isServer ? .server : .client(retry: max(1, chardev.reconnect))
             )
+        default: return ("", .server)
         }
     }
 
@@ -167,7 +196,7 @@ extension Engine {
         switch change {
         case .connected:
             if orphans[port.number] != nil { expectReturn(of: port, within: nil) }
-            if case .vhostUser(let vhost) = port.options {
+            if case .vhostUser(let vhost) = port.options.backend {
                 data["chardev-id"] = .string(vhost.chardev)
             }
             server?.broadcast("NETDEV_VHOST_USER_CONNECTED", data)

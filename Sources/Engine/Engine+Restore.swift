@@ -22,16 +22,19 @@ extension Engine {
         var state = EngineState()
         state.chardevs = chardevs.values.sorted { $0.id < $1.id }
         // Programs' ports end with the engine that their memory is shared with.
-        state.ports = guestPorts.map {
-            EngineState.Port(number: $0.number, options: $0.options, isLinkUp: $0.isLinkUp)
-        }
+        state.ports = ports.values.filter(isRestorable).sorted { $0.number < $1.number }
+            .compactMap { port in
+                port.netdev.map {
+                    EngineState.Port(number: port.number, options: $0, isLinkUp: port.isLinkUp)
+                }
+            }
         state.guests = guests.values.map(\.options).sorted { $0.name < $1.name }
         for vale in switches.values.sorted(by: { $0.name < $1.name }) {
             let plane = unsafe vale.plane
             let ageing = unsafe plane.pointee.vale.ageing
             state.switches.append(EngineState.Vale(name: vale.name, ageing: ageing))
             let table = unsafe plane.pointee.vale.table.contents(now: 0, ageing: 0)
-            let isKept = { (number: UInt16) in self.ports[number] is VhostUserPort }
+            let isKept = { (number: UInt16) in self.ports[number].map(self.isRestorable) ?? false }
             state.stations += table.filter { $0.isStatic && isKept($0.port) }.sorted {
                 $0.mac < $1.mac
             }.map {
@@ -39,6 +42,12 @@ extension Engine {
             }
         }
         return state
+    }
+
+    /// Whether the next engine can have a port again. A program's memory ends with this one, and what lives as
+    /// long as a connection does too, unless a guest comes back to it.
+    private func isRestorable(_ port: Port) -> Bool {
+        port is VhostUserPort || (port.netdev != nil && !port.isEphemeral)
     }
 
     /// Ports of guests and other vhost-user front-ends, by number.

@@ -55,6 +55,11 @@ import Netmap
         return logger
     }
 
+    /// Begins to work.
+    ///
+    /// - Parameter isRestored: whether it was there with the engine before this one, so that what is missing may come.
+    func open(isRestored: Bool) throws {}
+
     /// Ends everything, and waits until no worker can use the port; its number may be given away then.
     func close() {
         pool.synchronize()
@@ -72,6 +77,8 @@ import Netmap
     /// Looks at what workers have found.
     func attend() {}
 
+    /// What `netdev_add` made it of; nil for ports that it did not make.
+    var netdev: NetdevOptions? { nil }
     /// What kind of port it is: `netdev_add`'s type.
     var type: String { "netmap" }
     /// Whether anybody is behind it.

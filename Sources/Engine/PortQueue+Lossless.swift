@@ -1,6 +1,7 @@
 // What a lossless port asks of its queues, in either format.
 
 import Netmap
+import Ports
 import VhostUser
 
 extension PortQueue {
@@ -8,7 +9,8 @@ extension PortQueue {
 
     /// Where the next entry is taken.
     var place: RingPosition {
-        unsafe split?.pointee.place ?? packed?.pointee.place ?? kring?.pointee.place ?? 0
+        unsafe split?.pointee.place ?? packed?.pointee.place ?? kring?.pointee.place
+            ?? host?.place ?? 0
     }
 
     var shortage: Shortage {
@@ -94,13 +96,22 @@ extension PortQueue {
                 finisher: &finisher
             )
         }
+        // A descriptor has no room that could be seen beforehand: it takes what it can.
+        unsafe deliver(
+            batch,
+            list,
+            count,
+            counters: counters,
+            scratch: &scratch,
+            finisher: &finisher
+        )
         return count
     }
 
     /// How many chains, or slots, of the collected batch come before its frame `index`.
     func chains(before index: Int) -> Int {
         unsafe split?.pointee.chains(before: index) ?? packed?.pointee.chains(before: index)
-            ?? kring?.pointee.slots(before: index) ?? 0
+            ?? kring?.pointee.slots(before: index) ?? (host != nil ? index : 0)
     }
 
     /// Leaves what was collected where it is, to be collected again.
@@ -108,5 +119,6 @@ extension PortQueue {
         unsafe split?.pointee.forgetCollected()
         unsafe packed?.pointee.forgetCollected()
         unsafe kring?.pointee.forgetCollected()
+        unsafe host?.forgetCollected()
     }
 }

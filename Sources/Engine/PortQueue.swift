@@ -3,10 +3,11 @@
 
 import CNetmap
 import Netmap
+import Ports
 import VhostUser
 
-/// An address, and in its lowest two bits what is there: 0 a `SplitQueue`, 1 a `PackedQueue`, 2 a
-/// `Kring`, 3 a `Chore`; zero for none.
+/// An address, and in its lowest four bits what is there: 0 a `SplitQueue`, 1 a `PackedQueue`, 2 a
+/// `Kring`, 3 a `Chore`, more a `HostQueue`; zero for none.
 ///
 /// A handle: `make` allocates what it names, `free` frees it when no worker can use it any more.
 /// The functions that workers call carry @_noLocks, and the compiler checks through them that
@@ -43,8 +44,12 @@ import VhostUser
         return unsafe PortQueue(word: UInt64(UInt(bitPattern: queue)) | 3)
     }
 
+    /// Holds a queue of the host's.
+    static func make(_ queue: HostQueue) -> PortQueue { unsafe PortQueue(word: queue.word) }
+
     /// Frees the queue.
     func free() {
+        if let host = unsafe host { return unsafe host.free() }
         if let kring = unsafe kring {
             unsafe kring.deinitialize(count: 1)
             unsafe kring.deallocate()
@@ -65,25 +70,32 @@ import VhostUser
 
     var split: UnsafeMutablePointer<SplitQueue>? {
         @_noLocks get {
-            unsafe word & 3 == 0 ? UnsafeMutablePointer(bitPattern: UInt(word)) : nil
+            unsafe word & 15 == 0 ? UnsafeMutablePointer(bitPattern: UInt(word)) : nil
         }
     }
 
     var packed: UnsafeMutablePointer<PackedQueue>? {
         @_noLocks get {
-            unsafe word & 3 == 1 ? UnsafeMutablePointer(bitPattern: UInt(word & ~3)) : nil
+            unsafe word & 15 == 1 ? UnsafeMutablePointer(bitPattern: UInt(word & ~15)) : nil
         }
     }
 
     var kring: UnsafeMutablePointer<Kring>? {
         @_noLocks get {
-            unsafe word & 3 == 2 ? UnsafeMutablePointer(bitPattern: UInt(word & ~3)) : nil
+            unsafe word & 15 == 2 ? UnsafeMutablePointer(bitPattern: UInt(word & ~15)) : nil
         }
     }
 
     var chore: UnsafeMutablePointer<Chore>? {
         @_noLocks get {
-            unsafe word & 3 == 3 ? UnsafeMutablePointer(bitPattern: UInt(word & ~3)) : nil
+            unsafe word & 15 == 3 ? UnsafeMutablePointer(bitPattern: UInt(word & ~15)) : nil
+        }
+    }
+
+    var host: HostQueue? {
+        @_noLocks get {
+            unsafe word & HostQueue.kindMask >= HostQueue.firstKind
+                ? unsafe HostQueue(word: word) : nil
         }
     }
 
@@ -107,6 +119,7 @@ import VhostUser
             if let queue = unsafe packed {
                 return unsafe queue.pointee.isFaulty || queue.pointee.hasMisses
             }
+            if let host = unsafe host { return unsafe host.fault != 0 }
             return false
         }
     }
@@ -147,6 +160,9 @@ import VhostUser
             // In slots, of which a frame has many: a batch is full by its frames, or by their pieces.
             let limit = limit ?? Int.max
             unsafe kring.pointee.collect(into: &batch, counters: counters, limit: limit)
+        } else if let host = unsafe host {
+            let limit = limit ?? FrameBatch.frameCapacity
+            unsafe host.collect(into: &batch, counters: counters, limit: limit)
         }
     }
 
@@ -158,6 +174,8 @@ import VhostUser
             unsafe queue.pointee.completeCollected()
         } else if let kring = unsafe kring {
             unsafe kring.pointee.completeCollected()
+        } else if let host = unsafe host {
+            unsafe host.completeCollected()
         }
     }
 
@@ -166,10 +184,10 @@ import VhostUser
             unsafe queue.pointee.discard(&batch, counters: counters)
         } else if let queue = unsafe packed {
             unsafe queue.pointee.discard(&batch, counters: counters)
-        } else if let kring = unsafe kring {
-            unsafe kring.pointee.collect(into: &batch, counters: counters)
+        } else {
+            unsafe collect(into: &batch, counters: counters)
             counters.drop(.queueDisabled, batch.count)
-            unsafe kring.pointee.completeCollected()
+            unsafe completeCollected()
         }
     }
 
@@ -223,6 +241,10 @@ import VhostUser
             )
             return
         }
+        if let host = unsafe host {
+            unsafe host.deliver(batch, list, count, counters: counters, finisher: &finisher)
+            return
+        }
         var k = 0
         while true {
             k = unsafe deliverRun(batch, (list, count), from: k, counters, &scratch)
@@ -258,6 +280,7 @@ import VhostUser
         if let queue = unsafe packed { return unsafe queue.pointee.arm() }
         if let kring = unsafe kring { return unsafe kring.pointee.arm() }
         if let chore = unsafe chore { return unsafe chore.pointee.arm() }
+        if let host = unsafe host { return unsafe host.arm() }
         return false
     }
 

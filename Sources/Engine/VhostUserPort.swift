@@ -44,46 +44,40 @@ import VhostUser
     private static let pairs = Session.maximumQueuePairs
 
     init(
-        options: NetdevOptions,
+        _ options: NetdevOptions,
         path: String,
         role: Role,
-        number: UInt16,
-        vale: UnsafeMutablePointer<SwitchPlane>,
-        page: UnsafeMutablePointer<nm_port_counters>,
-        owner: UInt64?,
         recordPath: String,
-        loop: EventLoop,
-        pool: WorkerPool,
-        logger: Logger
+        _ place: PortPlace
     ) {
         self.options = options
         self.path = path
         self.role = role
-        self.loop = loop
+        unsafe loop = place.loop
         let plane = unsafe PortPlane.make(
-            number,
-            vale: vale,
+            place.number,
+            vale: place.vale,
             pairs: VhostUserPort.pairs,
-            page: page,
+            page: place.page,
             lossless: options.lossless
         )
         rings = unsafe PortRings(
             plane: plane,
-            pool: pool,
-            loop: loop,
+            pool: place.pool,
+            loop: place.loop,
             isLossless: options.lossless != nil,
             recordPath: recordPath,
-            logger: Port.logger(logger, for: "\(options.port)")
+            logger: Port.logger(place.logger, for: "\(options.port)")
         )
         unsafe super.init(
             ifname: "\(options.port)",
             master: options.port.master,
             id: options.id,
-            owner: owner,
+            owner: place.owner,
             lossless: options.lossless,
             plane: plane,
-            pool: pool,
-            logger: logger
+            pool: place.pool,
+            logger: place.logger
         )
         rings.onStart = { [unowned self] in reason = nil }
         rings.onMiss = { [unowned self] in repeatMissesLater() }
@@ -112,6 +106,7 @@ import VhostUser
             if session.has(ProtocolFeature.configuration) { rings.ask(.configurationChange) }
         }
     }
+    override var netdev: NetdevOptions? { options }
     override var type: String { options.type }
     override var isEphemeral: Bool { options.isEphemeral }
     override var queues: Int { max(options.queues, queuePairs) }
@@ -121,7 +116,7 @@ import VhostUser
     // MARK: Coming and going
 
     /// Begins to listen, or to connect.
-    func open() throws {
+    override func open(isRestored: Bool) throws {
         switch role {
         case .server:
             try SocketFile.clear(path)

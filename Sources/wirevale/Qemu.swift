@@ -121,18 +121,18 @@ struct PortClaim {
     /// Has the engine make the port and returns the path of its socket.
     func socket(_ client: ControlClient) throws -> String {
         // Guests name their netdevs alike; on the engine the port's own name keeps them apart.
-        let arguments = NetmapOptions(
+        let port = NetdevOptions(
             id: options.port.identifier,
             port: options.port,
-            queues: options.queues,
             isEphemeral: options.isEphemeral,
-            lossless: options.lossless
+            lossless: options.lossless,
+            backend: .netmap(NetmapOptions(queues: options.queues))
         )
         // A guest that was just stopped may not have been noticed yet.
         let deadline = ContinuousClock.now + .seconds(1)
         while true {
             do {
-                _ = try client.execute("netdev_add", NetdevOptions.netmap(arguments).arguments)
+                _ = try client.execute("netdev_add", port.arguments)
             } catch let error as QMPError where error.class == .genericError {
                 guard let found = try client.port(options.port.description) else {
                     throw Failure(.cannotCreate, "\(options.port): \(error.description)")

@@ -43,7 +43,10 @@ import Testing
     )
     func takes(text: String) throws {
         let port = try ValePortName("vale0:vm1")
-        #expect(try options(text) == .netmap(NetmapOptions(id: "n0", port: port)))
+        #expect(
+            try options(text)
+                == NetdevOptions(id: "n0", port: port, backend: .netmap(NetmapOptions()))
+        )
     }
 
     @Test func numbersAndBooleansAreReadAsQemuReadsThem() throws {
@@ -53,7 +56,7 @@ import Testing
         #expect(parsed.port.master == "valeA_b")
         #expect(try NetdevOptions(parsed.arguments) == parsed)
         let user = try options("vhost-user,id=n,ifname=vale0:x,chardev=c0,vhostforce=on")
-        guard case .vhostUser(let options) = user else {
+        guard case .vhostUser(let options) = user.backend else {
             Issue.record("\(user)")
             return
         }

@@ -13,6 +13,7 @@ extension Schema {
             variants: [
                 Variant(value: "netmap", type: "NetdevNetmapOptions"),
                 Variant(value: "vhost-user", type: "NetdevVhostUserOptions"),
+                Variant(value: "tap", type: "NetdevTapOptions"),
             ]
         ),
         ObjectType(
@@ -33,6 +34,22 @@ extension Schema {
                 .required("ifname", .string, "VALE port, switch:port, such as vale0:vm1"),
                 .optional("vhostforce", .boolean, "accepted and without effect, as in QEMU"),
                 queues, ephemeral, lossless, losslessTimeout,
+            ]
+        ),
+        hostPort(
+            "NetdevTapOptions",
+            [
+                .optional(
+                    "ifname",
+                    .string,
+                    "the interface, new or existing; the kernel's choice if left out"
+                ),
+                .optional(
+                    "vnet_hdr",
+                    .boolean,
+                    "checksums and segmentation may be left to the other side, default on"
+                ),
+                queues,
             ]
         ),
         ObjectType(
@@ -69,6 +86,12 @@ extension Schema {
             [.required("path", .string, "path of the socket in the file system")]
         ),
     ]
+
+    /// The options of a kind whose own `ifname`, if any, is not the switch port's.
+    private static func hostPort(_ name: String, _ members: [Member]) -> ObjectType {
+        let port = Member.required("port", .string, "switch port, switch:port, such as vale0:up")
+        return ObjectType(name, [port] + members + [ephemeral, lossless, losslessTimeout])
+    }
 
     private static let queues = Member.optional("queues", .integer, "queue pairs, default 1")
     private static let ephemeral = Member.optional(

@@ -188,7 +188,7 @@ extension Schema {
 
     private static let allEnumerations: [Enumeration] = [
         Enumeration(name: "QMPCapability", values: ["oob"]),
-        Enumeration(name: "NetClientDriver", values: ["netmap", "vhost-user"]),
+        Enumeration(name: "NetClientDriver", values: ["netmap", "vhost-user", "tap"]),
         Enumeration(name: "ChardevBackendKind", values: ["socket"]),
         Enumeration(name: "SocketAddressType", values: ["unix"]),
         Enumeration(name: "PortRole", values: ["server", "client"]),

@@ -1,0 +1,119 @@
+// What can be behind a port: one case for each type of `netdev_add`.
+
+extension NetdevOptions {
+    /// What is behind a port, with the options that only this kind has.
+    public enum Backend: Sendable, Hashable {
+        /// A socket that the engine listens on by itself: `-netdev netmap`.
+        case netmap(NetmapOptions)
+        /// A socket that `chardev-add` made.
+        case vhostUser(VhostUserOptions)
+        /// An interface of the host whose other end is the port.
+        case tap(TapOptions)
+
+        init(_ arguments: JSONObject, fileExists: (String) -> Bool) throws(QMPError) {
+            // The schema has let no other type through.
+            switch arguments["type"]?.stringValue {
+            case VhostUserOptions.type: self = .vhostUser(try VhostUserOptions(arguments))
+            case TapOptions.type: self = .tap(try TapOptions(arguments))
+            default: self = .netmap(try NetmapOptions(arguments, fileExists: fileExists))
+            }
+        }
+
+        /// The options of the kind, whichever it is.
+        public var options: any BackendOptions {
+            switch self {
+            case .netmap(let options): options
+            case .vhostUser(let options): options
+            case .tap(let options): options
+            }
+        }
+
+        /// The member that names the switch port: where QEMU's `ifname` is an interface, it cannot be that.
+        var portMember: String {
+            switch self {
+            case .netmap, .vhostUser: "ifname"
+            default: "port"
+            }
+        }
+    }
+}
+
+/// The options of one kind of backend.
+public protocol BackendOptions: Sendable, Hashable {
+    /// The name of the kind, as `netdev_add` has it.
+    static var type: String { get }
+    /// How many queue pairs the port offers.
+    var queues: Int { get }
+    /// The arguments of `netdev_add` that only this kind has, without those at their defaults.
+    var members: JSONObject { get }
+}
+
+extension BackendOptions {
+    /// The name of the kind, as `netdev_add` has it.
+    public var type: String { Self.type }
+    /// How many queue pairs the port offers.
+    public var queues: Int { 1 }
+}
+
+/// The options of a `netmap` port.
+public struct NetmapOptions: BackendOptions {
+    public static let type = "netmap"
+    public let queues: Int
+    /// The guest to plug a NIC into, if any.
+    public let plug: PlugOptions?
+
+    /// Makes options that are known to be good.
+    public init(queues: Int = 1, plug: PlugOptions? = nil) {
+        self.queues = queues
+        self.plug = plug
+    }
+
+    init(_ arguments: JSONObject, fileExists: (String) -> Bool) throws(QMPError) {
+        queues = try NetdevOptions.queues(arguments)
+        try Self.check(devname: arguments["devname"]?.stringValue, fileExists)
+        plug = try PlugOptions(arguments)
+    }
+
+    public var members: JSONObject {
+        var object: JSONObject = queues == 1 ? [:] : ["queues": .integer(queues)]
+        for (name, value) in plug?.members ?? [:] { object[name] = value }
+        return object
+    }
+
+    private static func check(
+        devname: String?,
+        _ fileExists: (String) -> Bool
+    ) throws(QMPError) {
+        guard let devname, devname != "/dev/netmap" else { return }
+        guard fileExists(devname) else {
+            throw .expects(
+                "devname",
+                "a netmap device, and '\(devname)' does not exist; leave devname out: "
+                    + "this engine is its own netmap"
+            )
+        }
+        throw .expects(
+            "devname",
+            "'/dev/netmap', not '\(devname)'; leave devname out: this engine is its own netmap"
+        )
+    }
+}
+
+/// The options of a `vhost-user` port.
+public struct VhostUserOptions: BackendOptions {
+    public static let type = "vhost-user"
+    /// The id of the socket.
+    public let chardev: String
+    public let queues: Int
+
+    init(_ arguments: JSONObject) throws(QMPError) {
+        chardev = arguments["chardev"]?.stringValue ?? ""
+        queues = try NetdevOptions.queues(arguments)
+    }
+
+    public var members: JSONObject {
+        var object: JSONObject = ["chardev": .string(chardev)]
+        if queues != 1 { object["queues"] = .integer(queues) }
+        return object
+    }
+}

@@ -1,0 +1,143 @@
+// The closed set of queues whose other end is a descriptor of this host. Which kind a queue is, is looked
+// up once per batch, here; what is called then was compiled for it.
+
+public import Netmap
+
+/// An address, and in its lowest four bits what is there; 0 to 3 are not of this set.
+///
+/// A handle: `make` allocates what it names, `free` frees it when no worker can use it any more.
+@unsafe public struct HostQueue: BitwiseCopyable {
+    /// The bits that say the kind.
+    @inlinable public static var kindMask: UInt64 { @_noLocks get { 15 } }
+    /// The first kind of this set.
+    @inlinable public static var firstKind: UInt64 { @_noLocks get { 4 } }
+    private static var inboxSourceKind: UInt64 { @_noLocks get { 4 } }
+    private static var tapSinkKind: UInt64 { @_noLocks get { 5 } }
+
+    /// The address and the kind.
+    public let word: UInt64
+
+    /// Names a queue by the word that `make` gave.
+    @_noLocks @inlinable public init(word: UInt64) { unsafe self.word = word }
+
+    // SAFETY (whole type): `word` was made by `make`, and its owner frees it only when nobody can have
+    // loaded it any more.
+
+    var inboxSource: UnsafeMutablePointer<InboxSource>? {
+        @_noLocks get { unsafe pointer(HostQueue.inboxSourceKind) }
+    }
+    var tapSink: UnsafeMutablePointer<TapSink>? {
+        @_noLocks get { unsafe pointer(HostQueue.tapSinkKind) }
+    }
+
+    @_noLocks
+    func pointer<Queue: ~Copyable>(_ kind: UInt64) -> UnsafeMutablePointer<Queue>? {
+        unsafe word & HostQueue.kindMask == kind
+            ? UnsafeMutablePointer(bitPattern: UInt(word & ~HostQueue.kindMask)) : nil
+    }
+
+    /// What reads from a descriptor.
+    public static func make(_ source: consuming InboxSource) -> HostQueue {
+        unsafe make(source, inboxSourceKind)
+    }
+
+    /// What writes to a tap interface.
+    public static func make(_ sink: consuming TapSink) -> HostQueue {
+        unsafe make(sink, tapSinkKind)
+    }
+
+    private static func make<Queue: ~Copyable>(
+        _ queue: consuming Queue,
+        _ kind: UInt64
+    ) -> HostQueue {
+        // malloc aligns to sixteen bytes, which leaves four bits.
+        let memory = UnsafeMutablePointer<Queue>.allocate(capacity: 1)
+        unsafe memory.initialize(to: queue)
+        return unsafe HostQueue(word: UInt64(UInt(bitPattern: memory)) | kind)
+    }
+
+    /// Frees the queue.
+    public func free() {
+        if let queue = unsafe inboxSource {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe tapSink {
+            unsafe HostQueue.free(queue)
+        }
+    }
+
+    private static func free<Queue: ~Copyable>(_ queue: UnsafeMutablePointer<Queue>) {
+        unsafe queue.deinitialize(count: 1)
+        unsafe queue.deallocate()
+    }
+
+    /// Why the queue works no more: an errno, or 0.
+    public var fault: Int32 {
+        @_noLocks get {
+            if let queue = unsafe inboxSource { return unsafe queue.pointee.fault }
+            if let queue = unsafe tapSink { return unsafe queue.pointee.fault }
+            return 0
+        }
+    }
+
+    // MARK: Sources
+
+    /// Takes the next batch, at most `limit` frames; see `InboxSource`.
+    @_noLocks
+    public func collect(
+        into batch: inout FrameBatch,
+        counters: DirectionCounters,
+        limit: Int
+    ) {
+        if let queue = unsafe inboxSource {
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
+        }
+    }
+
+    /// Frees the frames that were collected.
+    @_noLocks
+    public func completeCollected() {
+        if let queue = unsafe inboxSource { unsafe queue.pointee.completeCollected() }
+    }
+
+    /// Leaves what was collected where it is, to be collected again.
+    @_noLocks
+    public func forgetCollected() {
+        if let queue = unsafe inboxSource { unsafe queue.pointee.forgetCollected() }
+    }
+
+    /// Looks once more before the worker sleeps.
+    @_noLocks
+    public func arm() -> Bool {
+        if let queue = unsafe inboxSource { return unsafe queue.pointee.arm() }
+        return false
+    }
+
+    /// How many frames are through.
+    public var place: UInt32 {
+        @_noLocks get {
+            if let queue = unsafe inboxSource { return unsafe queue.pointee.place }
+            return 0
+        }
+    }
+
+    // MARK: Sinks
+
+    /// Hands out the frames of `batch` that `list` names, in order; what is not taken is counted.
+    public func deliver(
+        _ batch: borrowing FrameBatch,
+        _ list: UnsafePointer<UInt16>,
+        _ count: Int,
+        counters: DirectionCounters,
+        finisher: inout OffloadFinisher
+    ) {
+        if let queue = unsafe tapSink {
+            unsafe queue.pointee.deliver(
+                batch,
+                list,
+                count,
+                counters: counters,
+                finisher: &finisher
+            )
+        }
+    }
+}
