@@ -57,7 +57,9 @@ extension BackendOptions {
 
 /// The options of a `netmap` port.
 public struct NetmapOptions: BackendOptions {
+    /// The name of the kind.
     public static let type = "netmap"
+    /// How many queue pairs the port offers.
     public let queues: Int
     /// The guest to plug a NIC into, if any.
     public let plug: PlugOptions?
@@ -74,6 +76,7 @@ public struct NetmapOptions: BackendOptions {
         plug = try PlugOptions(arguments)
     }
 
+    /// The arguments that are not at their defaults.
     public var members: JSONObject {
         var object: JSONObject = queues == 1 ? [:] : ["queues": .integer(queues)]
         for (name, value) in plug?.members ?? [:] { object[name] = value }
@@ -101,9 +104,11 @@ public struct NetmapOptions: BackendOptions {
 
 /// The options of a `vhost-user` port.
 public struct VhostUserOptions: BackendOptions {
+    /// The name of the kind.
     public static let type = "vhost-user"
     /// The id of the socket.
     public let chardev: String
+    /// How many queue pairs the port offers.
     public let queues: Int
 
     init(_ arguments: JSONObject) throws(QMPError) {
@@ -111,6 +116,7 @@ public struct VhostUserOptions: BackendOptions {
         queues = try NetdevOptions.queues(arguments)
     }
 
+    /// The arguments that are not at their defaults.
     public var members: JSONObject {
         var object: JSONObject = ["chardev": .string(chardev)]
         if queues != 1 { object["queues"] = .integer(queues) }

@@ -2,9 +2,11 @@
 
 /// The options of a `tap` port.
 public struct TapOptions: BackendOptions {
+    /// The name of the kind.
     public static let type = "tap"
     /// The interface, new or existing; nil for a new one that the kernel names.
     public let ifname: String?
+    /// How many queue pairs the port offers.
     public let queues: Int
     /// Whether checksums and segmentation may be left to the other side.
     public let hasVnetHeader: Bool
@@ -16,6 +18,7 @@ public struct TapOptions: BackendOptions {
         hasVnetHeader = arguments["vnet_hdr"]?.boolValue ?? true
     }
 
+    /// The arguments that are not at their defaults.
     public var members: JSONObject {
         var object = JSONObject()
         if let ifname { object["ifname"] = .string(ifname) }
