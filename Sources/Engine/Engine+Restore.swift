@@ -44,7 +44,9 @@ extension Engine {
         return state
     }
 
-    /// Whether the next engine can have a port again. A program's memory ends with this one, and what lives as
+    /// Whether the next engine can have a port again.
+    ///
+    /// A program's memory ends with this one, and what lives as
     /// long as a connection does too, unless a guest comes back to it.
     private func isRestorable(_ port: Port) -> Bool {
         port is VhostUserPort || (port.netdev != nil && !port.isEphemeral)

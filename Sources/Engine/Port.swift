@@ -58,6 +58,7 @@ import Netmap
     /// Begins to work.
     ///
     /// - Parameter isRestored: whether it was there with the engine before this one, so that what is missing may come.
+    /// - Throws: why it cannot.
     func open(isRestored: Bool) throws {}
 
     /// Ends everything, and waits until no worker can use the port; its number may be given away then.

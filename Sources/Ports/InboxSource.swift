@@ -25,7 +25,9 @@ public enum FrameReader {
 
     /// Takes over a reader.
     ///
-    /// - Parameter counters: of the direction from the port.
+    /// - Parameters:
+    ///   - reader: what brings frames.
+    ///   - counters: of the direction from the port.
     public init(_ reader: consuming FrameReader, counters: DirectionCounters) {
         self.reader = reader
         self.counters = counters

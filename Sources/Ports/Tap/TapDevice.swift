@@ -22,6 +22,7 @@ public struct TapDevice {
     ///   - name: the interface; nil for a new one that the kernel names.
     ///   - hasVnetHeader: whether checksums and segmentation may be left open.
     ///   - isMultiQueue: whether the interface has several queues; all of one have to say the same.
+    /// - Throws: what the kernel said.
     public init(
         name: String?,
         hasVnetHeader: Bool,

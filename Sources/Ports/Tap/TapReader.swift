@@ -11,7 +11,9 @@ import Netmap
 
     /// Reads from `file`, which outlives the reader.
     ///
-    /// - Parameter hasVnetHeader: whether each frame has a virtio-net header of `TapDevice.headerLength` bytes.
+    /// - Parameters:
+    ///   - file: the descriptor.
+    ///   - hasVnetHeader: whether each frame has a virtio-net header of `TapDevice.headerLength` bytes.
     public init(file: Int32, hasVnetHeader: Bool) {
         self.file = file
         headerLength = hasVnetHeader ? TapDevice.headerLength : 0
