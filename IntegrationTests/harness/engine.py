@@ -14,8 +14,9 @@ class Engine:
 
     count = 0
 
-    def __init__(self, test, *options, start=True, runtime=None):
+    def __init__(self, test, *options, start=True, runtime=None, prefix=()):
         Engine.count += 1
+        self.prefix = list(prefix)  # what it is run by: in a namespace, as another user
         self.test = test
         self.options = options
         self.runtime = runtime or os.path.join(test.directory, f"run{Engine.count}")
@@ -34,7 +35,7 @@ class Engine:
         """Starts it and waits until it answers."""
         self.monitor = None
         self.process = Process(
-            self.test, f"engine{Engine.count}", [self.test.program, "serve", *self.options],
+            self.test, f"engine{Engine.count}", [*self.prefix, self.test.program, "serve", *self.options],
             env=dict(self.environment, **(env or {})))
         self.await_ready()
         return self

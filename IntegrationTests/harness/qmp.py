@@ -6,6 +6,9 @@ import time
 
 from .process import Failed
 
+# Members of QEMU's schema from before it took dashes.
+UNDERSCORED = {"vnet_hdr"}
+
 
 class QMPError(Exception):
     """An error reply."""
@@ -63,10 +66,11 @@ class QMP:
             self.events.append(message)
 
     def execute(self, command, /, **arguments):
-        """Runs a command; `_` in argument names stands for `-`. Returns the value or raises QMPError."""
+        """Runs a command; `_` in argument names stands for `-` but in old ones of QEMU's. Raises QMPError."""
         request = {"execute": command}
         if arguments:
-            request["arguments"] = {name.replace("_", "-"): v for name, v in arguments.items()}
+            request["arguments"] = {
+                name if name in UNDERSCORED else name.replace("_", "-"): v for name, v in arguments.items()}
         self.send(json.dumps(request) + "\n")
         message = self.reply()
         if "error" in message:

@@ -25,6 +25,10 @@ final class ControlServer {
         var waiting: [QMPSession.Input] = []
         var isBusy = false
         var isWorking = false
+        /// Descriptors that came and that no `getfd` has named yet.
+        var arrived: [OwnedDescriptor] = []
+        /// Those that `getfd` has named.
+        var named: [String: OwnedDescriptor] = [:]
 
         init(_ file: OwnedDescriptor) { self.file = file }
     }
@@ -33,6 +37,8 @@ final class ControlServer {
     private static let maximumUnsent = 1 << 20
     /// So many requests may wait for one before them.
     private static let maximumWaiting = 10_000
+    /// So many descriptors may a client leave with us.
+    private static let maximumFiles = 64
 
     init(engine: Engine) { self.engine = engine }
 
@@ -100,9 +106,14 @@ final class ControlServer {
         if readiness.contains(.writable) { flush(id) }
         guard readiness.contains(.readable) || readiness.contains(.closed) else { return }
         var buffer = [UInt8](repeating: 0, count: 65_536)
-        let n = unsafe nm_receive(client.file.number, &buffer, buffer.count, nil, nil)
+        var numbers = [Int32](repeating: -1, count: 8)
+        var fileCount: Int32 = 8
+        let n = unsafe nm_receive(client.file.number, &buffer, buffer.count, &numbers, &fileCount)
         if n == -Int64(EAGAIN) { return }
-        guard n > 0 else {
+        client.arrived += numbers.prefix(Int(fileCount)).filter { $0 >= 0 }.map {
+            OwnedDescriptor(received: $0)
+        }
+        guard n > 0, client.arrived.count + client.named.count <= ControlServer.maximumFiles else {
             end(id)
             return
         }
@@ -138,6 +149,30 @@ final class ControlServer {
         }
         client.isWorking = false
         flush(id)
+    }
+
+    // MARK: Descriptors
+
+    /// Gives the descriptor that came with a client's message a name (`getfd`).
+    func name(file: String, of id: UInt64) throws(QMPError) {
+        guard let client = clients[id], !client.arrived.isEmpty else {
+            throw QMPError("No file descriptor supplied via SCM_RIGHTS")
+        }
+        guard let first = file.unicodeScalars.first, !("0"..."9").contains(first) else {
+            throw .expects("fdname", "a name not starting with a digit")
+        }
+        client.named[file] = client.arrived.removeFirst()
+    }
+
+    /// Takes a descriptor that a client has named, which is the taker's from then on.
+    func take(file: String, of id: UInt64) throws(QMPError) -> OwnedDescriptor {
+        guard let taken = clients[id]?.named.removeValue(forKey: file) else {
+            throw QMPError(
+                .genericError,
+                "File descriptor named '\(file)' not found; pass it with getfd first"
+            )
+        }
+        return taken
     }
 
     private func flush(_ id: UInt64) {

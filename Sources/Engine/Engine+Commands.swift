@@ -23,6 +23,10 @@ extension Engine {
         case "query-commands": return Schema.wirevale.commandList
         case "query-qmp-schema": return Schema.wirevale.introspection
         case "quit": quit()
+        case "getfd":
+            try server?.name(file: arguments["fdname"]?.stringValue ?? "", of: client)
+        case "closefd":
+            _ = try server?.take(file: arguments["fdname"]?.stringValue ?? "", of: client)
         case "netdev_add": try addPort(NetdevOptions(arguments), owner: client)
         case "netdev_del":
             let port = try port(arguments, "id")

@@ -44,11 +44,26 @@ extension Engine {
             vale: vale.plane,
             page: page.claim(number, name: "\(options.port)", keeping: restored != nil),
             owner: options.isEphemeral ? owner : nil,
+            takeFile: { [unowned self] name throws(QMPError) in
+                guard let server, let owner else {
+                    throw QMPError(
+                        "descriptor '\(name)' ended with the engine that it was passed to"
+                    )
+                }
+                return try server.take(file: name, of: owner)
+            },
             loop: loop,
             pool: pool,
             logger: logger
         )
-        let port = unsafe makePort(options, socket, place)
+        let port: Port
+        do throws(QMPError) {
+            port = unsafe try makePort(options, socket, place)
+        } catch {
+            page.release(number)
+            if vale.ports.isEmpty { removeFiles(of: vale) }
+            throw error
+        }
         do {
             try port.open(isRestored: restored != nil)
         } catch {
@@ -70,10 +85,10 @@ extension Engine {
         _ options: NetdevOptions,
         _ socket: (path: String, role: VhostUserPort.Role),
         _ place: PortPlace
-    ) -> Port {
+    ) throws(QMPError) -> Port {
         switch options.backend {
         case .netmap, .vhostUser: unsafe makeGuestPort(options, socket, place)
-        case .tap(let tap): unsafe TapPort(options, tap, place)
+        case .tap(let tap): unsafe try TapPort(options, tap, place)
         }
     }
 

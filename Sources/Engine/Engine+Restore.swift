@@ -49,7 +49,8 @@ extension Engine {
     /// A program's memory ends with this one, and what lives as
     /// long as a connection does too, unless a guest comes back to it.
     private func isRestorable(_ port: Port) -> Bool {
-        port is VhostUserPort || (port.netdev != nil && !port.isEphemeral)
+        port is VhostUserPort
+            || (port.netdev.map { !$0.isEphemeral && $0.backend.options.isRestorable } ?? false)
     }
 
     /// Ports of guests and other vhost-user front-ends, by number.

@@ -89,6 +89,19 @@ public final class ControlClient {
         }
     }
 
+    /// Passes a descriptor to the engine, under a name for `netdev_add`.
+    ///
+    /// - Parameters:
+    ///   - descriptor: of this process; the engine gets its own.
+    ///   - name: not beginning with a digit.
+    /// - Throws: as `execute`.
+    public func pass(_ descriptor: Int32, as name: String) throws {
+        lastId += 1
+        let request = QMPRequest("getfd", ["fdname": .string(name)], id: .integer(lastId))
+        try send(request.json.line, with: descriptor)
+        _ = try answer(to: request, until: .now + timeout).get()
+    }
+
     /// Lets the connection live on in a program that replaces this one.
     ///
     /// What the engine ties to the connection then lasts as long as that program.
@@ -151,6 +164,13 @@ public final class ControlClient {
         until deadline: ContinuousClock.Instant
     ) throws(ConnectionError) -> Result<JSONValue, QMPError> {
         try send(request.json.line)
+        return try answer(to: request, until: deadline)
+    }
+
+    private func answer(
+        to request: QMPRequest,
+        until deadline: ContinuousClock.Instant
+    ) throws(ConnectionError) -> Result<JSONValue, QMPError> {
         while true {
             let answer = try message(until: deadline)
             guard answer["id"] == request.id else { continue }
@@ -196,6 +216,31 @@ public final class ControlClient {
                 throw failure(.broken, "the engine at '\(path)' went away")
             }
         }
+    }
+
+    /// Sends a line with a descriptor, which comes with its first byte.
+    private func send(_ bytes: [UInt8], with file: Int32) throws(ConnectionError) {
+        // A control message is a length, a level and a type of 16 bytes together, then the descriptor, padded to 8.
+        var control: (UInt64, Int32, Int32, Int32, Int32) = (20, SOL_SOCKET, 0x01, file, 0)
+        var first = bytes.first ?? 0
+        // SAFETY: all that the header points to lives during the call.
+        let count = unsafe withUnsafeMutablePointer(to: &control) { control in
+            unsafe withUnsafeMutablePointer(to: &first) { byte in
+                var piece = unsafe iovec(iov_base: byte, iov_len: 1)
+                return unsafe withUnsafeMutablePointer(to: &piece) { piece in
+                    var header = unsafe msghdr()
+                    unsafe header.msg_iov = unsafe piece
+                    unsafe header.msg_iovlen = 1
+                    unsafe header.msg_control = UnsafeMutableRawPointer(control)
+                    unsafe header.msg_controllen = 24
+                    return unsafe sendmsg(descriptor, &header, Int32(MSG_NOSIGNAL))
+                }
+            }
+        }
+        guard count == 1 else {
+            throw failure(.broken, "cannot pass descriptor \(file): \(ErrorText.of(errno))")
+        }
+        try send(Array(bytes.dropFirst()))
     }
 
     private func receive(

@@ -14,7 +14,7 @@ extension NetdevOptions {
             // The schema has let no other type through.
             switch arguments["type"]?.stringValue {
             case VhostUserOptions.type: self = .vhostUser(try VhostUserOptions(arguments))
-            case TapOptions.type: self = .tap(try TapOptions(arguments))
+            case TapOptions.type, TapOptions.bridgeType: self = .tap(try TapOptions(arguments))
             default: self = .netmap(try NetmapOptions(arguments, fileExists: fileExists))
             }
         }
@@ -42,6 +42,10 @@ extension NetdevOptions {
 public protocol BackendOptions: Sendable, Hashable {
     /// The name of the kind, as `netdev_add` has it.
     static var type: String { get }
+    /// The name of the kind, as the port was asked for.
+    var type: String { get }
+    /// Whether an engine can make the port again that is told these options only.
+    var isRestorable: Bool { get }
     /// How many queue pairs the port offers.
     var queues: Int { get }
     /// The arguments of `netdev_add` that only this kind has, without those at their defaults.
@@ -51,6 +55,8 @@ public protocol BackendOptions: Sendable, Hashable {
 extension BackendOptions {
     /// The name of the kind, as `netdev_add` has it.
     public var type: String { Self.type }
+    /// Whether an engine can make the port again that is told these options only.
+    public var isRestorable: Bool { true }
     /// How many queue pairs the port offers.
     public var queues: Int { 1 }
 }

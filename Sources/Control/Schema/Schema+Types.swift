@@ -14,6 +14,7 @@ extension Schema {
                 Variant(value: "netmap", type: "NetdevNetmapOptions"),
                 Variant(value: "vhost-user", type: "NetdevVhostUserOptions"),
                 Variant(value: "tap", type: "NetdevTapOptions"),
+                Variant(value: "bridge", type: "NetdevBridgeOptions"),
             ]
         ),
         ObjectType(
@@ -36,20 +37,16 @@ extension Schema {
                 queues, ephemeral, lossless, losslessTimeout,
             ]
         ),
+        hostPort("NetdevTapOptions", tap),
         hostPort(
-            "NetdevTapOptions",
+            "NetdevBridgeOptions",
             [
+                .optional("br", .string, "the bridge that a new interface joins, default br0"),
                 .optional(
-                    "ifname",
+                    "helper",
                     .string,
-                    "the interface, new or existing; the kernel's choice if left out"
+                    "program that makes the interface, default the engine"
                 ),
-                .optional(
-                    "vnet_hdr",
-                    .boolean,
-                    "checksums and segmentation may be left to the other side, default on"
-                ),
-                queues,
             ]
         ),
         ObjectType(
@@ -87,6 +84,32 @@ extension Schema {
         ),
     ]
 
+    private static let tap: [Member] = [
+        .optional(
+            "ifname",
+            .string,
+            "the interface, new or existing; named by the kernel if left out"
+        ),
+        .optional("fd", .string, "descriptor of an interface, passed with getfd"),
+        .optional("fds", .string, "descriptors of an interface's queues, a:b:c"),
+        .optional("script", .string, "only 'no': the engine runs no scripts"),
+        .optional("downscript", .string, "only 'no'"),
+        .optional("br", .string, "the bridge that the interface joins"),
+        .optional(
+            "helper",
+            .string,
+            "program that makes the interface, as qemu-bridge-helper does"
+        ),
+        .optional("sndbuf", .integer, "accepted and without effect: nothing is buffered"),
+        .optional("vnet_hdr", .boolean, "checksums and segmentation may be left open, default on"),
+        .optional("vhost", .boolean, "only off: the engine moves the frames"),
+        .optional("poll-us", .integer, "accepted and without effect"),
+        .optional("netns", .string, "the interface's namespace: a name, a path, or a process id"),
+        .optional("persistent", .boolean, "the interface stays when the port goes"),
+        .optional("mtu", .integer, "the interface's MTU"),
+        queues,
+    ]
+
     /// The options of a kind whose own `ifname`, if any, is not the switch port's.
     private static func hostPort(_ name: String, _ members: [Member]) -> ObjectType {
         let port = Member.required("port", .string, "switch port, switch:port, such as vale0:up")
@@ -120,6 +143,7 @@ extension Schema {
             "human-monitor-command-arg",
             [.required("command-line", .string, "the line, as help shows it")]
         ),
+        ObjectType("getfd-arg", [.required("fdname", .string, "name of the descriptor")]),
         ObjectType("netdev_del-arg", [.required("id", .string, "id of the port")]),
         ObjectType(
             "set_link-arg",

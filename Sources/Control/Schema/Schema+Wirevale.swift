@@ -52,6 +52,18 @@ extension Schema {
             returns: nil
         ),
         Command(
+            name: "getfd",
+            summary: "Take the descriptor that comes with this message, for netdev_add to name",
+            arguments: "getfd-arg",
+            returns: nil
+        ),
+        Command(
+            name: "closefd",
+            summary: "Close a descriptor that getfd took and nothing uses",
+            arguments: "getfd-arg",
+            returns: nil
+        ),
+        Command(
             name: "netdev_del",
             summary: "Remove a port; its switch goes with its last port",
             arguments: "netdev_del-arg",
@@ -188,7 +200,7 @@ extension Schema {
 
     private static let allEnumerations: [Enumeration] = [
         Enumeration(name: "QMPCapability", values: ["oob"]),
-        Enumeration(name: "NetClientDriver", values: ["netmap", "vhost-user", "tap"]),
+        Enumeration(name: "NetClientDriver", values: ["netmap", "vhost-user", "tap", "bridge"]),
         Enumeration(name: "ChardevBackendKind", values: ["socket"]),
         Enumeration(name: "SocketAddressType", values: ["unix"]),
         Enumeration(name: "PortRole", values: ["server", "client"]),

@@ -132,6 +132,7 @@ import Ports
 
     /// Forgets earlier failures, and says that all is well.
     func noteAttached() {
+        if attempts > 0 { logger.info("the other end is back") }
         attempts = 0
         reason = nil
         onChange()
@@ -146,8 +147,7 @@ import Ports
             retryTimer = nil
             do {
                 try attach()
-                logger.info("the other end is back")
-                noteAttached()
+                if isConnected { noteAttached() }
             } catch {
                 stopAll()
                 detach()
@@ -164,7 +164,7 @@ import Ports
     override func open(isRestored: Bool) throws {
         do {
             try attach()
-            noteAttached()
+            if isConnected { noteAttached() }
         } catch {
             stopAll()
             detach()
