@@ -144,6 +144,11 @@ let package = Package(
             dependencies: ["LibNetmapProbe"],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "PortsTests",
+            dependencies: ["CNetmap", "Netmap", "Ports", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: settings),
         .testTarget(
             name: "EngineTests",

@@ -67,6 +67,13 @@ def guest_options(parser, name="--rounds"):
                        help="only those whose name contains one of these words, e.g. wirevale,socket")
 
 
+def host_options(parser, name="--rounds"):
+    group = parser.add_argument_group("host")
+    group.add_argument(name, dest="host_rounds", type=int, default=3, metavar="N", help="visits to each switch (%(default)s)")
+    group.add_argument("--host-seconds", type=int, default=3, metavar="S", help="length of each measurement (%(default)s)")
+    group.add_argument("--no-guests", dest="host_guests", action="store_false", help="only between namespaces")
+
+
 def report_options(parser):
     group = parser.add_argument_group("report")
     group.add_argument("--json", metavar="FILE", help="write the figures to FILE as well")

@@ -65,6 +65,28 @@ import Testing
     }
 
     @Test(
+        "options of taps are taken and given back",
+        arguments: [
+            "tap,id=t,port=vale0:t", "tap,id=t,port=vale0:t,ifname=tap0,queues=4,vnet_hdr=off",
+            "tap,id=t,port=vale0:t,ifname=eth0,netns=box,mtu=9000,persistent=on",
+            "tap,id=t,port=vale0:t,fds=a:b:c", "tap,id=t,port=vale0:t,br=br7,script=no",
+            "tap,id=t,port=vale0:t,helper=/usr/lib/qemu/qemu-bridge-helper",
+            "bridge,id=t,port=vale0:t", "bridge,id=t,port=vale0:t,br=lan0,helper=/x",
+        ]
+    )
+    func takesTaps(text: String) throws {
+        let parsed = try options(text)
+        #expect(parsed.type == text.prefix { $0 != "," })
+        #expect(try NetdevOptions(parsed.arguments) == parsed)
+        guard case .tap(let tap) = parsed.backend else {
+            Issue.record("\(parsed)")
+            return
+        }
+        #expect(tap.queues == (text.contains("fds") ? 3 : text.contains("queues") ? 4 : 1))
+        #expect(tap.isRestorable == !text.contains("fds"))
+    }
+
+    @Test(
         "bad options are refused with a sentence that helps",
         arguments: [
             ("netmap,ifname=vale0:a", "Parameter 'id' is missing"),
@@ -89,6 +111,16 @@ import Testing
             ("netmap,id=n0,ifname=vale0:a,devname=/dev/other", "'/dev/other'; leave devname out"),
             ("vhost-user,id=n0,chardev=c", "Parameter 'ifname' is missing"),
             ("{\"type\": \"netmap\"", "JSON parse error"),
+            ("tap,id=t", "Parameter 'port' is missing"),
+            ("tap,id=t,port=tap0", "such as 'vale0:tap0'"),
+            ("tap,id=t,port=vale0:t,ifname=a/b", "the name of an interface"),
+            ("tap,id=t,port=vale0:t,fd=a,fds=b", "exclude each other"),
+            ("tap,id=t,port=vale0:t,fds=a:b,queues=3", "is 3, but there are 2 descriptors"),
+            ("tap,id=t,port=vale0:t,fd=a,netns=x", "'netns' is unexpected with descriptors"),
+            ("tap,id=t,port=vale0:t,helper=/x,ifname=y", "the helper makes the interface"),
+            ("tap,id=t,port=vale0:t,script=/etc/qemu-ifup", "the engine runs no scripts"),
+            ("tap,id=t,port=vale0:t,vhost=on", "the engine moves the frames"),
+            ("tap,id=t,port=vale0:t,mtu=67", "from 68 to 65521, not 67"),
         ]
     )
     func refuses(text: String, part: String) {
