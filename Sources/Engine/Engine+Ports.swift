@@ -89,6 +89,9 @@ extension Engine {
         switch options.backend {
         case .netmap, .vhostUser: unsafe makeGuestPort(options, socket, place)
         case .tap(let tap): unsafe try TapPort(options, tap, place)
+        case .stream(let stream): unsafe try makeStreamPort(options, stream.plan, place)
+        case .dgram(let dgram): unsafe try DatagramPort(options, dgram.plan, place)
+        case .socket(let socket): unsafe try makeSocketPort(options, socket.plan, place)
         }
     }
 

@@ -49,7 +49,7 @@ extension Engine {
     /// A program's memory ends with this one, and what lives as
     /// long as a connection does too, unless a guest comes back to it.
     private func isRestorable(_ port: Port) -> Bool {
-        port is VhostUserPort
+        port is VhostUserPort || (port as? StreamPort)?.comesBack == true
             || (port.netdev.map { !$0.isEphemeral && $0.backend.options.isRestorable } ?? false)
     }
 

@@ -15,28 +15,29 @@ extension PortQueue {
 
     var shortage: Shortage {
         unsafe split?.pointee.shortage ?? packed?.pointee.shortage ?? kring?.pointee.shortage
-            ?? Shortage()
+            ?? host?.shortage ?? Shortage()
     }
 
     func hasNews(since shortage: Shortage) -> Bool {
         if let queue = unsafe split { return unsafe queue.pointee.hasNews(since: shortage) }
         if let queue = unsafe packed { return unsafe queue.pointee.hasNews(since: shortage) }
         if let kring = unsafe kring { return unsafe kring.pointee.hasNews(since: shortage) }
-        return true
+        return unsafe host?.shortage != shortage
     }
 
     func hasGrown(since shortage: Shortage) -> Bool {
         if let queue = unsafe split { return unsafe queue.pointee.hasGrown(since: shortage) }
         if let queue = unsafe packed { return unsafe queue.pointee.hasGrown(since: shortage) }
         if let kring = unsafe kring { return unsafe kring.pointee.hasGrown(since: shortage) }
-        return true
+        return unsafe host?.shortage != shortage
     }
 
     func armForRoom(since shortage: Shortage) -> Bool {
         if let queue = unsafe split { return unsafe queue.pointee.armForRoom(since: shortage) }
         if let queue = unsafe packed { return unsafe queue.pointee.armForRoom(since: shortage) }
         if let kring = unsafe kring { return unsafe kring.pointee.armForRoom(since: shortage) }
-        return true
+        // The control plane waits for room as long as anything waits to leave, and recalls all workers then.
+        return unsafe host?.shortage != shortage
     }
 
     /// Ends `armForRoom`, which somebody did who sees now that there is more room.
@@ -96,7 +97,16 @@ extension PortQueue {
                 finisher: &finisher
             )
         }
-        // A descriptor has no room that could be seen beforehand: it takes what it can.
+        if let done = unsafe host?.deliverWhileRoom(
+            batch,
+            list,
+            count,
+            segments: &segments,
+            finisher: &finisher
+        ) {
+            return done
+        }
+        // Other descriptors have no room that could be seen beforehand: they take what they can.
         unsafe deliver(
             batch,
             list,

@@ -119,7 +119,7 @@ import VhostUser
             if let queue = unsafe packed {
                 return unsafe queue.pointee.isFaulty || queue.pointee.hasMisses
             }
-            if let host = unsafe host { return unsafe host.fault != 0 }
+            if let host = unsafe host { return unsafe host.needsAttention }
             return false
         }
     }

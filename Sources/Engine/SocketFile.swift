@@ -11,8 +11,11 @@ enum SocketFile {
         let description: String
     }
 
+    /// What kind of socket is to be made.
+    enum Kind { case stream, datagrams }
+
     /// Removes a socket that nobody listens on any more, and makes the parent directory.
-    static func clear(_ path: String) throws {
+    static func clear(_ path: String, type: Kind = .stream) throws {
         let directory = path.split(separator: "/", omittingEmptySubsequences: false)
             .dropLast().joined(separator: "/")
         if !directory.isEmpty, unsafe mkdir(directory, 0o700) != 0, errno != EEXIST {
@@ -28,7 +31,13 @@ enum SocketFile {
                 description: "\(path) exists and is not a socket; remove it or choose another path"
             )
         }
-        let number = unsafe nm_unix_connect(path)
+        var address = nm_address()
+        var number = unsafe nm_address_unix(&address, path)
+        if number == 0 {
+            number =
+                type == .stream
+                ? unsafe nm_unix_connect(path) : unsafe nm_datagram_probe(&address)
+        }
         if number >= 0 {
             _ = close(number)
             throw Taken(

@@ -13,6 +13,9 @@ public import Netmap
     @inlinable public static var firstKind: UInt64 { @_noLocks get { 4 } }
     private static var inboxSourceKind: UInt64 { @_noLocks get { 4 } }
     private static var tapSinkKind: UInt64 { @_noLocks get { 5 } }
+    private static var streamSourceKind: UInt64 { @_noLocks get { 6 } }
+    private static var datagramSourceKind: UInt64 { @_noLocks get { 7 } }
+    private static var socketSinkKind: UInt64 { @_noLocks get { 8 } }
 
     /// The address and the kind.
     public let word: UInt64
@@ -28,6 +31,15 @@ public import Netmap
     }
     var tapSink: UnsafeMutablePointer<TapSink>? {
         @_noLocks get { unsafe pointer(HostQueue.tapSinkKind) }
+    }
+    var streamSource: UnsafeMutablePointer<StreamSource>? {
+        @_noLocks get { unsafe pointer(HostQueue.streamSourceKind) }
+    }
+    var datagramSource: UnsafeMutablePointer<DatagramSource>? {
+        @_noLocks get { unsafe pointer(HostQueue.datagramSourceKind) }
+    }
+    var socketSink: UnsafeMutablePointer<SocketSink>? {
+        @_noLocks get { unsafe pointer(HostQueue.socketSinkKind) }
     }
 
     @_noLocks
@@ -46,6 +58,21 @@ public import Netmap
         unsafe make(sink, tapSinkKind)
     }
 
+    /// What reads a connection.
+    public static func make(_ source: consuming StreamSource) -> HostQueue {
+        unsafe make(source, streamSourceKind)
+    }
+
+    /// What reads datagrams.
+    public static func make(_ source: consuming DatagramSource) -> HostQueue {
+        unsafe make(source, datagramSourceKind)
+    }
+
+    /// What writes to a socket.
+    public static func make(_ sink: consuming SocketSink) -> HostQueue {
+        unsafe make(sink, socketSinkKind)
+    }
+
     private static func make<Queue: ~Copyable>(
         _ queue: consuming Queue,
         _ kind: UInt64
@@ -62,6 +89,12 @@ public import Netmap
             unsafe HostQueue.free(queue)
         } else if let queue = unsafe tapSink {
             unsafe HostQueue.free(queue)
+        } else if let queue = unsafe streamSource {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe datagramSource {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe socketSink {
+            unsafe HostQueue.free(queue)
         }
     }
 
@@ -75,6 +108,8 @@ public import Netmap
         @_noLocks get {
             if let queue = unsafe inboxSource { return unsafe queue.pointee.fault }
             if let queue = unsafe tapSink { return unsafe queue.pointee.fault }
+            if let queue = unsafe streamSource { return unsafe queue.pointee.fault }
+            if let queue = unsafe datagramSource { return unsafe queue.pointee.fault }
             return 0
         }
     }
@@ -90,6 +125,10 @@ public import Netmap
     ) {
         if let queue = unsafe inboxSource {
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
+        } else if let queue = unsafe streamSource {
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
+        } else if let queue = unsafe datagramSource {
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         }
     }
 
@@ -97,18 +136,24 @@ public import Netmap
     @_noLocks
     public func completeCollected() {
         if let queue = unsafe inboxSource { unsafe queue.pointee.completeCollected() }
+        if let queue = unsafe streamSource { unsafe queue.pointee.completeCollected() }
+        if let queue = unsafe datagramSource { unsafe queue.pointee.completeCollected() }
     }
 
     /// Leaves what was collected where it is, to be collected again.
     @_noLocks
     public func forgetCollected() {
         if let queue = unsafe inboxSource { unsafe queue.pointee.forgetCollected() }
+        if let queue = unsafe streamSource { unsafe queue.pointee.forgetCollected() }
+        if let queue = unsafe datagramSource { unsafe queue.pointee.forgetCollected() }
     }
 
     /// Looks once more before the worker sleeps.
     @_noLocks
     public func arm() -> Bool {
         if let queue = unsafe inboxSource { return unsafe queue.pointee.arm() }
+        if let queue = unsafe streamSource { return unsafe queue.pointee.arm() }
+        if let queue = unsafe datagramSource { return unsafe queue.pointee.arm() }
         return false
     }
 
@@ -116,6 +161,8 @@ public import Netmap
     public var place: UInt32 {
         @_noLocks get {
             if let queue = unsafe inboxSource { return unsafe queue.pointee.place }
+            if let queue = unsafe streamSource { return unsafe queue.pointee.place }
+            if let queue = unsafe datagramSource { return unsafe queue.pointee.place }
             return 0
         }
     }
@@ -138,6 +185,8 @@ public import Netmap
                 counters: counters,
                 finisher: &finisher
             )
+        } else if let queue = unsafe socketSink {
+            unsafe queue.pointee.deliver(batch, list, count, finisher: &finisher)
         }
     }
 }

@@ -2,6 +2,7 @@
 #include "counters.h"
 #include "fdb.h"
 #include "host_io.h"
+#include "socket_io.h"
 #include "linux_shims.h"
 #include "net/netmap.h"
 #include "netmap_wire.h"

@@ -12,9 +12,6 @@ public struct ChardevOptions: Sendable, Hashable {
     /// Seconds between attempts to connect.
     public let reconnect: Int
 
-    /// The longest path that fits a unix socket address.
-    public static let maximumPathLength = 107
-
     /// Takes the arguments of `chardev-add`.
     public init(_ arguments: JSONObject) throws(QMPError) {
         try SchemaValidator().validate(command: "chardev-add", arguments: arguments)
@@ -71,20 +68,7 @@ public struct ChardevOptions: Sendable, Hashable {
         reconnect: Int?
     ) throws(QMPError) {
         self.id = try NetdevOptions.identifier(id, "id")
-        guard path.first == "/" else {
-            throw .expects(
-                pathName,
-                "an absolute path, because the engine has a working directory of its own; "
-                    + "not '\(path)'"
-            )
-        }
-        guard path.utf8.count <= Self.maximumPathLength else {
-            throw .expects(
-                pathName,
-                "at most \(Self.maximumPathLength) bytes, the limit of unix sockets; "
-                    + "'\(path)' has \(path.utf8.count)"
-            )
-        }
+        try SocketAddress.check(path: path, pathName)
         guard !waits else {
             throw .expects("wait", "'off': the engine serves all ports and waits for none")
         }

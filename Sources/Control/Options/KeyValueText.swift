@@ -123,31 +123,54 @@ extension StringProtocol {
 extension SchemaValidator {
     /// Gives the values of an option text the types that the schema wants.
     ///
-    /// The result has been cut and typed; missing members and unknown variants are left to
-    /// `validate`.
-    func typed(_ text: KeyValueText, as type: String) throws(QMPError) -> JSONObject {
+    /// A dotted key is a member of a member: `addr.type=unix`. The result has been cut and typed; missing
+    /// members and unknown variants are left to `validate`.
+    ///
+    /// - Parameters:
+    ///   - text: the options.
+    ///   - type: an object of the schema.
+    ///   - path: what leads to it, for errors.
+    /// - Returns: the object.
+    func typed(
+        _ text: KeyValueText,
+        as type: String,
+        path: String = ""
+    ) throws(QMPError) -> JSONObject {
         let tag = schema.objects[type]?.tag.flatMap { text[$0] }
         let members = schema.members(of: type, tag: tag)
         var object = JSONObject()
         for pair in text.pairs {
-            let name = pair.key
+            let name = String(pair.key.prefix { $0 != "." })
             guard let member = members.first(where: { $0.name == name }) else {
                 // An unknown variant is the first mistake; its members are then unknown anyway.
                 if let tag, !schema.tagValues(of: type).contains(tag) {
-                    throw .badValue(schema.objects[type]?.tag ?? "type", tag)
+                    throw .badValue(path + (schema.objects[type]?.tag ?? "type"), tag)
                 }
-                throw .invalidKey(name)
+                throw .invalidKey(path + pair.key)
+            }
+            if name != pair.key {
+                guard case .named(let inner) = member.type, schema.objects[inner] != nil else {
+                    throw .invalidKey(path + pair.key)
+                }
+                guard object[name]?.objectValue == nil else { continue }
+                let members = KeyValueText(
+                    text.pairs.compactMap { pair in
+                        pair.key.dropPrefix(name + ".").map { .init(String($0), pair.value) }
+                    }
+                )
+                object[name] = .object(try typed(members, as: inner, path: path + name + "."))
+                continue
             }
             let value = pair.value ?? "on"
             switch member.type {
             case .integer:
                 guard let integer = KeyValueText.integer(value) else {
-                    throw .expects(name, "a whole number, not '\(value)'")
+                    throw .expects(path + name, "a whole number, not '\(value)'")
                 }
                 object[name] = .integer(integer)
             case .boolean:
                 guard let boolean = KeyValueText.boolean(value) else {
-                    throw .expects(name, "'on' or 'off'")
+                    throw .expects(path + name, "'on' or 'off'")
                 }
                 object[name] = .bool(boolean)
             default:

@@ -9,12 +9,21 @@ extension NetdevOptions {
         case vhostUser(VhostUserOptions)
         /// An interface of the host whose other end is the port.
         case tap(TapOptions)
+        /// A connection that carries frames behind their lengths.
+        case stream(StreamOptions)
+        /// Datagrams that are frames.
+        case dgram(DgramOptions)
+        /// Either of them, as QEMU wrote it before.
+        case socket(SocketOptions)
 
         init(_ arguments: JSONObject, fileExists: (String) -> Bool) throws(QMPError) {
             // The schema has let no other type through.
             switch arguments["type"]?.stringValue {
             case VhostUserOptions.type: self = .vhostUser(try VhostUserOptions(arguments))
             case TapOptions.type, TapOptions.bridgeType: self = .tap(try TapOptions(arguments))
+            case StreamOptions.type: self = .stream(try StreamOptions(arguments))
+            case DgramOptions.type: self = .dgram(try DgramOptions(arguments))
+            case SocketOptions.type: self = .socket(try SocketOptions(arguments))
             default: self = .netmap(try NetmapOptions(arguments, fileExists: fileExists))
             }
         }
@@ -25,6 +34,9 @@ extension NetdevOptions {
             case .netmap(let options): options
             case .vhostUser(let options): options
             case .tap(let options): options
+            case .stream(let options): options
+            case .dgram(let options): options
+            case .socket(let options): options
             }
         }
 
@@ -50,6 +62,8 @@ public protocol BackendOptions: Sendable, Hashable {
     var queues: Int { get }
     /// The arguments of `netdev_add` that only this kind has, without those at their defaults.
     var members: JSONObject { get }
+    /// Why senders cannot wait for such a port, if they cannot.
+    var losslessObjection: String? { get }
 }
 
 extension BackendOptions {
@@ -59,6 +73,8 @@ extension BackendOptions {
     public var isRestorable: Bool { true }
     /// How many queue pairs the port offers.
     public var queues: Int { 1 }
+    /// Nothing is in the way.
+    public var losslessObjection: String? { nil }
 }
 
 /// The options of a `netmap` port.

@@ -46,6 +46,9 @@ public struct NetdevOptions: Sendable, Hashable {
         port = try Self.port(arguments[member]?.stringValue ?? "", member)
         isEphemeral = arguments["ephemeral"]?.boolValue ?? false
         lossless = try LosslessOptions(arguments)
+        if lossless != nil, let why = backend.options.losslessObjection {
+            throw QMPError("Parameter 'lossless' is not for this port: \(why)")
+        }
     }
 
     /// Takes QEMU's option text, `netmap,id=n0,ifname=vale0:vm1`, or the arguments as JSON.

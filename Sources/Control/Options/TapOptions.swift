@@ -97,6 +97,9 @@ public struct TapOptions: BackendOptions {
     /// The name of the kind.
     public var type: String { isBridge ? Self.bridgeType : Self.type }
 
+    /// A tap does not say when it has room again.
+    public var losslessObjection: String? { "a tap interface does not say when it has room" }
+
     /// The arguments that are not at their defaults.
     public var members: JSONObject {
         var object = JSONObject()

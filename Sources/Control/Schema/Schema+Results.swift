@@ -44,6 +44,7 @@ extension Schema {
                 .optional("virtio-net-header", .integer, "bytes before a program's frames"),
                 .optional("memory", .integer, "id of the memory that a program's port is in"),
                 .optional("rings", .array(of: .named("RingInfo")), "those of a program's port"),
+                .optional("peer", .string, "who is at the other end of the connection"),
                 .optional("reason", .string, "why the port is down"),
                 .required("stats64", .named("PortStats")),
                 .required("drops", .named("PortDrops"), "dropped frames by reason"),

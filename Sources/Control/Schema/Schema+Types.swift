@@ -2,7 +2,8 @@
 
 extension Schema {
     /// What describes a port or a socket; the unions of QEMU's QAPI schema.
-    static let optionTypes: [ObjectType] = [
+    static let optionTypes: [ObjectType] =
+        socketTypes + [
         ObjectType(
             "Netdev",
             [
@@ -15,6 +16,9 @@ extension Schema {
                 Variant(value: "vhost-user", type: "NetdevVhostUserOptions"),
                 Variant(value: "tap", type: "NetdevTapOptions"),
                 Variant(value: "bridge", type: "NetdevBridgeOptions"),
+                Variant(value: "stream", type: "NetdevStreamOptions"),
+                Variant(value: "dgram", type: "NetdevDgramOptions"),
+                Variant(value: "socket", type: "NetdevSocketOptions"),
             ]
         ),
         ObjectType(
@@ -70,7 +74,7 @@ extension Schema {
         ),
         ObjectType(
             "SocketAddressLegacy",
-            [.required("type", .named("SocketAddressType"), "kind of the address")],
+            [.required("type", .named("SocketAddressLegacyType"), "kind of the address")],
             tag: "type",
             variants: [Variant(value: "unix", type: "UnixSocketAddressWrapper")]
         ),
@@ -111,7 +115,7 @@ extension Schema {
     ]
 
     /// The options of a kind whose own `ifname`, if any, is not the switch port's.
-    private static func hostPort(_ name: String, _ members: [Member]) -> ObjectType {
+    static func hostPort(_ name: String, _ members: [Member]) -> ObjectType {
         let port = Member.required("port", .string, "switch port, switch:port, such as vale0:up")
         return ObjectType(name, [port] + members + [ephemeral, lossless, losslessTimeout])
     }
@@ -230,6 +234,14 @@ extension Schema {
             "NETDEV_VHOST_USER_DISCONNECTED-data",
             [.required("netdev-id", .string)]
         ),
+        ObjectType(
+            "NETDEV_STREAM_CONNECTED-data",
+            [
+                .required("netdev-id", .string),
+                .required("addr", .named("SocketAddress"), "where the peer is, or was found"),
+            ]
+        ),
+        ObjectType("NETDEV_STREAM_DISCONNECTED-data", [.required("netdev-id", .string)]),
         ObjectType(
             "NETDEV_ERROR-data",
             [.required("netdev-id", .string), .required("reason", .string)]

@@ -192,6 +192,16 @@ extension Schema {
             data: "NETDEV_VHOST_USER_DISCONNECTED-data"
         ),
         Event(
+            name: "NETDEV_STREAM_CONNECTED",
+            summary: "A peer has connected to a stream port, or was connected to",
+            data: "NETDEV_STREAM_CONNECTED-data"
+        ),
+        Event(
+            name: "NETDEV_STREAM_DISCONNECTED",
+            summary: "The peer of a stream port has gone",
+            data: "NETDEV_STREAM_DISCONNECTED-data"
+        ),
+        Event(
             name: "NETDEV_ERROR",
             summary: "A port was stopped because its peer broke the rules",
             data: "NETDEV_ERROR-data"
@@ -200,9 +210,13 @@ extension Schema {
 
     private static let allEnumerations: [Enumeration] = [
         Enumeration(name: "QMPCapability", values: ["oob"]),
-        Enumeration(name: "NetClientDriver", values: ["netmap", "vhost-user", "tap", "bridge"]),
+        Enumeration(
+            name: "NetClientDriver",
+            values: ["netmap", "vhost-user", "tap", "bridge", "stream", "dgram", "socket"]
+        ),
         Enumeration(name: "ChardevBackendKind", values: ["socket"]),
-        Enumeration(name: "SocketAddressType", values: ["unix"]),
+        Enumeration(name: "SocketAddressType", values: ["inet", "unix", "fd"]),
+        Enumeration(name: "SocketAddressLegacyType", values: ["unix"]),
         Enumeration(name: "PortRole", values: ["server", "client"]),
         Enumeration(name: "OperState", values: ["UP", "DOWN", "LOWERLAYERDOWN"]),
         Enumeration(name: "FdbState", values: ["reachable", "static"]),

@@ -1,0 +1,105 @@
+// Datagrams go whole or not at all, and each may find another reason.
+
+import CNetmap
+import Glibc
+import Netmap
+
+extension SocketSink {
+    // SAFETY (whole extension): as in SocketSink.swift.
+
+    /// What a datagram is counted under that was not taken.
+    @_noLocks
+    private static func reason(_ code: Int32) -> DropReason {
+        code == EMSGSIZE ? .oversize : .noReader
+    }
+
+    /// Whether an error is about one datagram: it is too long, or an earlier one came back.
+    @_noLocks
+    private func isOfOne(_ code: Int32) -> Bool {
+        // A unix socket says so of the one that was just to be sent, and will of all others.
+        code == EMSGSIZE || (code == ECONNREFUSED && !isUnix)
+    }
+
+    /// Writes up to a batch of the backlog.
+    ///
+    /// - Returns: whether to try again.
+    @_noLocks
+    mutating func flushDatagrams() -> Bool {
+        var count = 0
+        var offset = 0
+        while count < Int(NM_DATAGRAMS), let next = unsafe backlog.frame(at: offset) {
+            unsafe pieces[count] = unsafe next.frame
+            unsafe counts[count] = 1
+            offset = unsafe next.next
+            count = count &+ 1
+        }
+        let n = unsafe nm_datagrams_write(file, pieces, counts, Int32(count), to)
+        if n < 0 {
+            let code = 0 &- n
+            if SocketSink.isPassing(code) { return false }
+            if isOfOne(code) {
+                _ = backlog.remove(unsafe pieces[0].length &+ OutputBacklog.headerLength)
+                counters.drop(SocketSink.reason(code))
+                return true
+            }
+            counters.drop(.noReader, backlog.removeAll())
+            return false
+        }
+        var size = 0
+        for k in 0..<Int(n) { size = unsafe size &+ pieces[k].length &+ OutputBacklog.headerLength }
+        let gone = backlog.remove(size)
+        counters.count(packets: gone.frames, bytes: gone.bytes)
+        return true
+    }
+
+    @_noLocks
+    mutating func sendDatagrams() {
+        var done = 0
+        var first = 0
+        while done < pendingFrames {
+            let n = unsafe nm_datagrams_write(
+                file,
+                pieces + first,
+                counts + done,
+                Int32(truncatingIfNeeded: pendingFrames &- done),
+                to
+            )
+            if n > 0 {
+                var bytes = 0
+                for k in 0..<Int(n) { bytes = bytes &+ pass(done &+ k, &first) }
+                counters.count(packets: Int(n), bytes: bytes)
+                done = done &+ Int(n)
+                continue
+            }
+            let code = 0 &- n
+            if SocketSink.isPassing(code) {
+                while done < pendingFrames {
+                    let count = unsafe Int(counts[done])
+                    unsafe backlog.add(frameIn: pieces + first, count)
+                    first = first &+ count
+                    done = done &+ 1
+                }
+            } else if isOfOne(code) {
+                counters.drop(SocketSink.reason(code))
+                _ = pass(done, &first)
+                done = done &+ 1
+            } else {
+                counters.drop(.noReader, pendingFrames &- done)
+                done = pendingFrames
+            }
+        }
+    }
+
+    /// Goes to the next datagram's pieces.
+    ///
+    /// - Returns: the length of this one.
+    @_noLocks
+    private func pass(_ datagram: Int, _ first: inout Int) -> Int {
+        var length = 0
+        for _ in 0..<(unsafe Int(counts[datagram])) {
+            length = unsafe length &+ pieces[first].length
+            first = first &+ 1
+        }
+        return length
+    }
+}
