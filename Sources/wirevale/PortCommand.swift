@@ -64,6 +64,12 @@ struct PortCommand: ParsableCommand {
                   wirevale port add vale0:db --lossless     senders wait, nothing is lost
                   wirevale port add vale1:vm1 --guest vale0:vm1
                                                             plugs a NIC into a running guest
+                  wirevale port add vale0:old --netdev stream,server=on,addr.type=unix,addr.path=/run/old.sock
+                  wirevale port add vale0:lab --netdev socket,mcast=230.0.0.1:1234
+                  wirevale port add vale0:up --netdev help  what there is
+
+                --netdev takes what QEMU's option of that name takes, without id; a descriptor given
+                by its number is passed on to the engine.
 
                 A guest of 'wirevale qemu' is called what its -name says, else like its first
                 port; the engine's query-guests lists them. 'wirevale port del' unplugs the NIC.
@@ -95,6 +101,13 @@ struct PortCommand: ParsableCommand {
         var mac: String?
         @Option(help: "The bus for the guest's NIC; a free one if left out.")
         var bus: String?
+        @Option(
+            help: ArgumentHelp(
+                "What is behind the port, as QEMU's -netdev has it; the port's name and id are added.",
+                valueName: "text"
+            )
+        )
+        var netdev: String?
         @Flag(help: "Succeed when there is such a port already.")
         var mayExist = false
         @OptionGroup var output: OutputOptions
@@ -107,24 +120,33 @@ struct PortCommand: ParsableCommand {
             if guest != nil, listen ?? connect != nil {
                 throw ValidationError("with --guest, the engine chooses the socket")
             }
+            if netdev != nil, listen ?? connect ?? guest != nil || queues != 1 {
+                throw ValidationError(
+                    "--netdev says all that --listen, --connect, --guest and --queues say"
+                )
+            }
             if guest == nil, mac ?? bus != nil {
                 throw ValidationError("--mac and --bus are for --guest")
             }
         }
 
         func run() throws {
+            if let netdev, KeyValueText(netdev, implied: "type").asksForHelp {
+                let type = KeyValueText(netdev, implied: "type")["type"]
+                return print(MonitorCommand.netdevHelp(type: type))
+            }
             let port = try ValePortName(name)
-            let client = try engine.connectOrStart()
-            if mayExist, let found = try client.port(port.description) { return show(found) }
             var arguments: JSONObject = [
                 "type": "netmap", "id": .string(id ?? port.identifier),
                 "ifname": .string(port.description), "queues": .integer(queues),
             ]
+            if let netdev { arguments = try Self.arguments(netdev, for: port, id: id) }
             if lossless { arguments["lossless"] = true }
             arguments["lossless-timeout"] = losslessTimeout.map { .integer($0) }
             for (name, value) in [("guest", guest), ("mac", mac), ("bus", bus)] {
                 if let value { arguments[name] = .string(value) }
             }
+            let files = OwnFiles(in: &arguments)
             let chardev = try chardev(port)
             if let chardev {
                 arguments["type"] = "vhost-user"
@@ -135,6 +157,9 @@ struct PortCommand: ParsableCommand {
             } catch {
                 throw Failure(.usage, error.description)
             }
+            let client = try engine.connectOrStart()
+            if mayExist, let found = try client.port(port.description) { return show(found) }
+            try files.pass(to: client)
             do {
                 if let chardev { _ = try client.execute("chardev-add", chardev.arguments) }
                 do {
@@ -168,7 +193,8 @@ struct PortCommand: ParsableCommand {
 
         private func show(_ port: JSONValue) {
             // With a guest there is nobody to tell the socket to.
-            let text = guest == nil ? port.text("socket") : port.text("ifname")
+            let what = guest == nil ? ["socket", "interface", "ifname"] : ["ifname"]
+            let text = what.map { port.text($0) }.first { !$0.isEmpty } ?? ""
             print(output.json ? port.prettyDescription : text)
         }
     }
@@ -252,7 +278,13 @@ extension JSONValue {
             return "lossless, but its \(self["rings"] == nil ? "guest" : "program") takes nothing"
         }
         if let other = self["waits-for"]?.stringValue { return "waits for \(other)" }
-        if self["operstate"] == "UP" { return self["lossless"] == true ? "lossless" : "" }
+        if self["operstate"] == "UP" {
+            let peer = self["peer"]?.stringValue.map {
+                (self["role"] == nil ? "sends to " : "connected to ") + $0
+            }
+            return [self["lossless"] == true ? "lossless" : nil, peer].compactMap(\.self)
+                .joined(separator: ", ")
+        }
         return self["connected"] == true ? "the guest's driver is not running" : "nobody connected"
     }
 

@@ -57,14 +57,24 @@ struct Qemu: ParsableCommand {
         if isPrinting {
             for port in command.ports { sockets[port.id] = engine.directory.socket(of: port.port) }
             for port in command.ports {
-                Terminal.diagnose("note: needs 'wirevale port add \(port.port) --may-exist' first")
+                let path = KeyValueText.escape(engine.directory.socket(of: port.port))
+                let kind =
+                    command.streams.contains(port.id)
+                    ? " --netdev stream,server=on,addr.type=unix,addr.path=\(path)" : ""
+                Terminal.diagnose(
+                    "note: needs 'wirevale port add \(port.port)\(kind) --may-exist' first"
+                )
             }
             let monitor = engine.directory.monitor(ofGuest: command.guestName)
             let groups = command.groups(sockets: sockets, monitor: monitor)
             return print(ShellText.lines([[program]] + groups))
         }
         let client = try engine.connectFromOutside()
-        for port in command.ports { sockets[port.id] = try PortClaim(port).socket(client) }
+        for port in command.ports {
+            let isStream = command.streams.contains(port.id)
+            let path = engine.directory.socket(of: port.port)
+            sockets[port.id] = try PortClaim(port, streamAt: isStream ? path : nil).socket(client)
+        }
         let monitor = register(command, client)
         client.keepOpenAcrossExec()
         try withExtendedLifetime(client) {
@@ -116,23 +126,30 @@ struct Qemu: ParsableCommand {
 struct PortClaim {
     private let options: NetdevOptions
 
-    init(_ options: NetdevOptions) { self.options = options }
-
-    /// Has the engine make the port and returns the path of its socket.
-    func socket(_ client: ControlClient) throws -> String {
+    /// Wants a port.
+    ///
+    /// - Parameters:
+    ///   - options: what the guest's command line says.
+    ///   - path: where a `stream` port is to listen; nil for a vhost-user one.
+    init(_ options: NetdevOptions, streamAt path: String? = nil) {
         // Guests name their netdevs alike; on the engine the port's own name keeps them apart.
-        let port = NetdevOptions(
+        self.options = NetdevOptions(
             id: options.port.identifier,
             port: options.port,
             isEphemeral: options.isEphemeral,
             lossless: options.lossless,
-            backend: .netmap(NetmapOptions(queues: options.queues))
+            backend: path.map { .stream(StreamOptions(StreamPlan(.unix($0), isServer: true))) }
+                ?? .netmap(NetmapOptions(queues: options.queues))
         )
+    }
+
+    /// Has the engine make the port and returns the path of its socket.
+    func socket(_ client: ControlClient) throws -> String {
         // A guest that was just stopped may not have been noticed yet.
         let deadline = ContinuousClock.now + .seconds(1)
         while true {
             do {
-                _ = try client.execute("netdev_add", port.arguments)
+                _ = try client.execute("netdev_add", options.arguments)
             } catch let error as QMPError where error.class == .genericError {
                 guard let found = try client.port(options.port.description) else {
                     throw Failure(.cannotCreate, "\(options.port): \(error.description)")

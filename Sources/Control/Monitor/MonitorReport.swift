@@ -51,6 +51,7 @@ public enum MonitorReport {
             parts.append("socket=\(socket)")
             parts.append("role=\(text(port, "role"))")
         }
+        if let peer = port["peer"]?.stringValue { parts.append("peer=\(peer)") }
         if let reason = port["reason"]?.stringValue { parts.append("reason=\(reason)") }
         return " \\ \(text(port, "id")): \(parts.joined(separator: ","))\n"
     }

@@ -7,6 +7,9 @@ extension NetdevOptions {
     /// - Returns: the end of a sentence that begins with the port's name, or nil if the port will do.
     public func objection(to port: JSONValue) -> String? {
         let remedy = "; 'wirevale port del \(self.port)' removes it"
+        if let type = port["type"]?.stringValue, type != self.type {
+            return "is there already, as a port of type \(type), not \(self.type)" + remedy
+        }
         if port["role"] == "client" {
             return "is there already, connecting to \(port["socket"]?.stringValue ?? "?")" + remedy
         }

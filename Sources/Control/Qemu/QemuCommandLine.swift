@@ -34,6 +34,9 @@ public struct QemuCommandLine: Sendable {
     /// What the user should know about the translation; lines for standard error.
     public internal(set) var notes: [String] = []
 
+    /// The ids of those whose NIC is no virtio one: they are to be `stream` ports that listen.
+    public internal(set) var streams: Set<String> = []
+
     /// What the new command line is made of.
     enum Piece: Sendable, Hashable {
         case words([String])
@@ -65,8 +68,16 @@ public struct QemuCommandLine: Sendable {
             pieces = arguments.items.map { .words($0.words) }
             return
         }
-        let memory = try QemuMemory(arguments)
-        notes += memory.notes
+        streams = network.streams
+        if !streams.isEmpty, let version = host.version, version < QemuVersion(7, 2) {
+            throw TranslationError(
+                description: "QEMU \(version) connects only virtio NICs to a switch; for others it has "
+                    + "to be 7.2 or newer"
+            )
+        }
+        // Of a NIC that QEMU moves frames for, nobody else needs the memory.
+        let memory = streams.count == ports.count ? nil : try QemuMemory(arguments)
+        notes += memory?.notes ?? []
         place(memory, network)
         if machine.needsRootPorts {
             notes.append(
@@ -83,14 +94,14 @@ public struct QemuCommandLine: Sendable {
     }
 
     /// Puts what was made where the first netmap option stood, the rest where it was.
-    private mutating func place(_ memory: QemuMemory, _ network: QemuNetwork) {
-        var added = memory.added
+    private mutating func place(_ memory: QemuMemory?, _ network: QemuNetwork) {
+        var added = memory?.added ?? []
         for (index, item) in arguments.items.enumerated() {
             if let replacement = network.replacements[index] {
                 pieces += added.map { .words($0.words) }
                 added = []
                 pieces += replacement
-            } else if !memory.dropped.contains(index) {
+            } else if memory?.dropped.contains(index) != true {
                 pieces.append(.words(item.words))
             }
         }
@@ -98,8 +109,8 @@ public struct QemuCommandLine: Sendable {
 
     /// The arguments of QEMU, an option with its value in each group.
     ///
-    /// `sockets` has the path of the vhost-user socket of each port, by the port's id; `monitor` is
-    /// where QEMU is to listen for the engine, which then can plug NICs in.
+    /// `sockets` has the path of the socket of each port, by the port's id; `monitor` is where QEMU is
+    /// to listen for the engine, which then can plug NICs in.
     public func groups(sockets: [String: String], monitor: String? = nil) -> [[String]] {
         (monitor.map(hotPlug) ?? [])
             + pieces.flatMap { piece -> [[String]] in
@@ -111,6 +122,17 @@ public struct QemuCommandLine: Sendable {
                     // 9.2 renamed the option and later versions dropped the old name.
                     let isNew = host.version.map { $0 >= QemuVersion(9, 2) } ?? false
                     let reconnect = isNew ? "reconnect-ms=1000" : "reconnect=1"
+                    if streams.contains(port.id) {
+                        // A netdev of that kind learned it in 8.0.
+                        let isKnown = host.version.map { $0 >= QemuVersion(8, 0) } ?? false
+                        return [
+                            [
+                                "-netdev",
+                                "stream,id=\(port.id),server=off,addr.type=unix,addr.path=\(path)"
+                                    + (isKnown ? ",\(reconnect)" : ""),
+                            ]
+                        ]
+                    }
                     let queues = port.queues > 1 ? ",queues=\(port.queues)" : ""
                     return [
                         ["-chardev", "socket,id=\(chardev),path=\(path),\(reconnect)"],

@@ -239,7 +239,7 @@ import Ports
     private func begin(_ file: OwnedDescriptor) throws {
         var keepsAlive = false
         if case .inet(let address) = plan.address { keepsAlive = address.keepsAlive }
-        _ = nm_stream_prepare(file.number, keepsAlive ? Int32(NM_SOCKET_KEEP_ALIVE.rawValue) : 0)
+        _ = nm_stream_prepare(file.number, keepsAlive ? Int32(NM_SOCKET_KEEP_ALIVE) : 0)
         setListening(false)
         connection = file
         peer = StreamPort.name(ofPeer: file)
