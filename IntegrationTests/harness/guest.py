@@ -17,6 +17,8 @@ class Guest(Process):
     `port`     the VALE port, as in `-netdev netmap,ifname=PORT`
     `engine`   the engine whose runtime directory is used (with `port`)
     `socket`   instead of both: a vhost-user socket, and plain qemu-system-x86_64
+    `backend`  or: the text of a -netdev of id net0, and plain qemu-system-x86_64
+    `model`    the NIC, if it is not virtio-net-pci
     `chardev`  properties added to its chardev, e.g. "reconnect=1" or "server=on"
     `device`   properties added to virtio-net-pci, e.g. "mrg_rxbuf=off"
     `machine`  arguments that have to come before devices, e.g. an IOMMU
@@ -24,8 +26,8 @@ class Guest(Process):
     `initrd`   another initramfs than that of the image (see `overlay`)
     """
 
-    def __init__(self, test, name, number, port=None, engine=None, socket=None, mtu=None,
-                 serve=False, device="", netdev="", chardev="", memory=192, reboots=False, machine=(),
+    def __init__(self, test, name, number, port=None, engine=None, socket=None, backend=None, mtu=None,
+                 serve=False, model="virtio-net-pci", device="", netdev="", chardev="", memory=192, reboots=False, machine=(),
                  kernel="", initrd=None,
                  extra=()):
         image = test.image()
@@ -39,8 +41,11 @@ class Guest(Process):
         self.booted = 0
         self.changed = threading.Condition()
         # The network device comes first: it is what the reader of a log looks for.
-        device = f"virtio-net-pci,netdev=net0,mac={self.mac}" + ("," + device if device else "")
-        if socket:
+        device = f"{model},netdev=net0,mac={self.mac}" + ("," + device if device else "")
+        if backend:
+            command = ["qemu-system-x86_64"]
+            network = ["-netdev", backend, "-device", device]
+        elif socket:
             command = ["qemu-system-x86_64"]
             network = [
                 "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on",

@@ -87,6 +87,101 @@ import Testing
     }
 
     @Test(
+        "options of socket netdevs are taken and given back",
+        arguments: [
+            "stream,id=s,port=vale0:s,addr.type=unix,addr.path=/run/a,,b.sock",
+            "stream,id=s,port=vale0:s,server=on,addr.type=inet,addr.host=,addr.port=1,lossless=on",
+            "stream,id=s,port=vale0:s,addr.type=inet,addr.host=::1,addr.port=65535,reconnect=0",
+            "stream,id=s,port=vale0:s,addr.type=fd,addr.str=f,reconnect-ms=50",
+            "stream,id=s,port=vale0:s,addr.host=h,addr.type=inet,addr.port=7,addr.ipv6=on,"
+                + "addr.numeric=on,addr.keep-alive=on",
+            "dgram,id=s,port=vale0:s,local.type=unix,local.path=/a,remote.type=unix,remote.path=/b",
+            "dgram,id=s,port=vale0:s,remote.type=inet,remote.host=230.0.0.1,remote.port=1234",
+            "dgram,id=s,port=vale0:s,local.type=inet,local.host=a,local.port=1,remote.type=inet,"
+                + "remote.host=b,remote.port=2",
+            "dgram,id=s,port=vale0:s,local.type=fd,local.str=f",
+            "socket,id=s,port=vale0:s,listen=:1234", "socket,id=s,port=vale0:s,connect=h:1234",
+            "socket,id=s,port=vale0:s,mcast=230.0.0.1:1,localaddr=127.0.0.1",
+            "socket,id=s,port=vale0:s,udp=a:1,localaddr=b:2", "socket,id=s,port=vale0:s,fd=f",
+        ]
+    )
+    func takesSockets(text: String) throws {
+        let parsed = try options(text)
+        #expect(parsed.type == text.prefix { $0 != "," })
+        #expect(try NetdevOptions(parsed.arguments) == parsed)
+        let json = JSONValue.object(parsed.arguments).description
+        #expect(try options(json) == parsed)
+        #expect(parsed.backend.options.isRestorable == !text.contains("=f"))
+    }
+
+    @Test func dottedKeysAreMembersOfMembers() throws {
+        let text = "stream,id=s,port=vale0:s,addr.path=/x,server=on,addr.type=unix"
+        let expected: JSONObject = [
+            "type": "stream", "id": "s", "port": "vale0:s", "server": true,
+            "addr": ["type": "unix", "path": "/x"],
+        ]
+        #expect(try NetdevOptions.arguments(text: text) == expected)
+        guard case .stream(let stream) = try options(text).backend else {
+            Issue.record("no stream")
+            return
+        }
+        #expect(stream.plan == StreamPlan(.unix("/x"), isServer: true))
+    }
+
+    @Test(
+        "bad options of socket netdevs are refused with a sentence that helps",
+        arguments: [
+            ("stream", "Parameter 'addr' is missing"),
+            ("stream,addr.path=/x", "Parameter 'addr.type' is missing"),
+            ("stream,addr=x", "Invalid parameter type for 'addr', expected: object"),
+            ("stream,addr.type=unix", "Parameter 'addr.path' is missing"),
+            ("stream,addr.type=vsock", "'addr.type' does not accept value 'vsock'"),
+            ("stream,addr.type=unix,addr.path=x", "'addr.path' expects an absolute path"),
+            ("stream,addr.type=unix,addr.path=/x,addr.foo=1", "Invalid parameter 'addr.foo'"),
+            ("stream,addr.type=unix,addr.path.x=1", "Invalid parameter 'addr.path.x'"),
+            ("stream,server.x=1", "Invalid parameter 'server.x'"),
+            ("stream,addr.type=inet,addr.host=a,addr.port=b", "'addr.port' expects a port number"),
+            ("stream,addr.type=inet,addr.host=a,addr.port=1,addr.ipv4=x", "'addr.ipv4' expects"),
+            (
+                "stream,addr.type=inet,addr.host=a,addr.port=1,addr.ipv4=off,addr.ipv6=off",
+                "cannot both be off"
+            ),
+            ("stream,addr.type=unix,addr.path=/x,reconnect=1,reconnect-ms=1", "mutually exclusive"),
+            ("stream,server=on,addr.type=unix,addr.path=/x,reconnect=1", "add server=off"),
+            ("stream,addr.type=unix,addr.path=/x,reconnect-ms=-1", "at most a day"),
+            ("dgram", "Parameter 'remote' is missing"),
+            ("dgram,remote.type=unix,remote.path=/x", "Parameter 'local' is missing"),
+            ("dgram,local.type=unix,local.path=/x", "Parameter 'remote' is missing"),
+            (
+                "dgram,local.type=unix,local.path=/x,remote.type=inet,remote.host=a,remote.port=1",
+                "have to be the same"
+            ),
+            (
+                "dgram,local.type=unix,local.path=/x,remote.type=unix,remote.path=/x",
+                "are the same: /x"
+            ),
+            (
+                "dgram,remote.type=inet,remote.host=230.0.0.1,remote.port=1,lossless=on",
+                "datagrams get lost"
+            ),
+            ("socket", "exactly one of"), ("socket,listen=:1,udp=a:1", "exactly one of"),
+            ("socket,listen=a", "'listen' expects host:port"),
+            ("socket,listen=a:0", "from 1 to 65535; not '0'"),
+            ("socket,udp=a:1", "localaddr= is mandatory"),
+            ("socket,connect=a:1,localaddr=b:2", "only valid with mcast= or udp="),
+            ("socket,mcast=10.0.0.1:1", "a group of 224.0.0.0"),
+        ]
+    )
+    func refusesSockets(text: String, part: String) {
+        do throws(QMPError) {
+            _ = try NetdevOptions(text: text + ",id=s,port=vale0:s")
+            Issue.record("accepted \(text)")
+        } catch {
+            #expect(error.description.contains(part), "\(error.description)")
+        }
+    }
+
+    @Test(
         "bad options are refused with a sentence that helps",
         arguments: [
             ("netmap,ifname=vale0:a", "Parameter 'id' is missing"),

@@ -218,6 +218,43 @@ import Testing
         #expect(text.contains("-netdev vhost-user,id=wv1,chardev=wv-wv1,queues=2"))
     }
 
+    @Test(
+        "a NIC that is not virtio gets a stream netdev, and no shared memory",
+        arguments: [
+            ("\(net) -device e1000,netdev=n0,\(mac)", "e1000"),
+            ("-nic netmap,ifname=vale0:vm1,id=n0,model=rtl8139,\(mac)", "rtl8139"),
+            ("-net netmap,ifname=vale0:vm1,id=n0 -net nic,model=vmxnet3,\(mac)", "vmxnet3"),
+        ]
+    )
+    func streams(line: String, model: String) throws {
+        let stream = "-netdev stream,id=n0,server=off,addr.type=unix,addr.path=/run/n0.sock"
+        let device = "-device \(model),netdev=n0,\(Self.mac)"
+        let result = try translate("-S " + line)
+        #expect(result.text == "-S \(stream) \(device)")
+        #expect(result.notes.count == 1 && result.notes[0].contains("\(model) is no virtio NIC"))
+        for (version, option) in [((8, 0), ",reconnect=1"), ((9, 2), ",reconnect-ms=1000")] {
+            let host = QemuCommandLine.Host(
+                program: "qemu-system-x86_64",
+                version: .init(version.0, version.1)
+            )
+            #expect(try translate(line, host: host).text == "\(stream)\(option) \(device)")
+        }
+        let old = QemuCommandLine.Host(program: "qemu-system-x86_64", version: .init(7, 1))
+        #expect(throws: QemuCommandLine.TranslationError.self) { try translate(line, host: old) }
+    }
+
+    @Test func bothKindsOfNicsInOneGuest() throws {
+        let line =
+            "\(Self.net) \(Self.device) -netdev netmap,id=n1,ifname=vale0:vm2 "
+            + "-device e1000,netdev=n1,\(Self.mac) -object filter-dump,id=f,netdev=n1,file=x"
+        let words = line.split(separator: " ").map(String.init)
+        let command = try QemuCommandLine(words, host: Self.tcg)
+        #expect(command.streams == ["n1"])
+        let text = try translate(line).text
+        #expect(text.contains(Self.memory("128M")) && text.contains(Self.user))
+        #expect(text.contains("-netdev stream,id=n1,") && text.contains("filter-dump"))
+    }
+
     @Test func newerVersionsSpellReconnectInMilliseconds() throws {
         let host = QemuCommandLine.Host(program: "qemu", version: .init(9, 2))
         #expect(try translate(Self.net, host: host).text.contains(",reconnect-ms=1000"))
@@ -233,12 +270,7 @@ import Testing
             ("-netdev netmap,id=n0,ifname=vale0:a,foo=1", "Invalid parameter 'foo'"),
             ("\(net) -netdev netmap,id=n0,ifname=vale0:b", "Duplicate ID 'n0' for netdev"),
             ("\(net) -netdev netmap,id=n1,ifname=vale0:vm1", "vale0:vm1 is used by another"),
-            (
-                "\(net) -device e1000,netdev=n0,\(mac)",
-                "write -device virtio-net-pci,netdev=n0,\(mac)"
-            ),
-            ("-nic netmap,ifname=vale0:a,model=e1000", "write model=virtio"),
-            ("-net nic,model=rtl8139 -net netmap,ifname=vale0:a", "write model=virtio"),
+            ("\(net),queues=2 -device e1000,netdev=n0,\(mac)", "e1000 has one queue"),
             ("-net nic -net user -net netmap,ifname=vale0:a", "on a hub inside QEMU"),
             ("-net nic -net nic -net netmap,ifname=vale0:a", "on a hub inside QEMU"),
             ("-net nic,foo=1 -net netmap,ifname=vale0:a", "Invalid parameter 'foo'"),
