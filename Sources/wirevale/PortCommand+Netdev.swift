@@ -11,6 +11,7 @@ extension PortCommand.Add {
     ///   - port: the port's name, which the text need not have.
     ///   - id: the id that was asked for.
     /// - Returns: the arguments, not yet checked.
+    /// - Throws: what is wrong with the text.
     static func arguments(
         _ text: String,
         for port: ValePortName,

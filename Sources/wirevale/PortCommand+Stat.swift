@@ -38,7 +38,9 @@ extension PortCommand {
             if let socket = port["socket"]?.stringValue {
                 let who = port["role"] == "client" ? "the guest listens" : "the engine listens"
                 let peer = port["connected"] == true ? "connected" : "nobody connected"
-                lines.append("  socket    \(socket) (\(who), \(peer))")
+                lines.append(
+                    "  socket    \(socket)" + (port["role"] == nil ? "" : " (\(who), \(peer))")
+                )
             }
             let features = (port["features"]?.arrayValue ?? []).compactMap(\.stringValue)
             if !features.isEmpty { lines.append("  features  " + features.joined(separator: " ")) }

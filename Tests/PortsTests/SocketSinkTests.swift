@@ -125,7 +125,10 @@ struct SocketSinkTests {
         #expect(page.counters.packets == 1600)
     }
 
-    @Test("a frame that is to be segmented leaves as segments, with whoever waits or not", arguments: [false, true])
+    @Test(
+        "a frame that is to be segmented leaves as segments, with whoever waits or not",
+        arguments: [false, true]
+    )
     func segmented(waits: Bool) {
         let sockets = SocketPair(buffer: 4608)
         var sink = SocketSink(file: sockets.mine.number, counters: page.counters)
@@ -176,7 +179,9 @@ struct SocketSinkTests {
         #expect(result.frames.allSatisfy { $0.count == 1054 && $0[23] == 6 })
         if waits {
             #expect(result.frames.count == 480)
-            #expect(Array(result.frames.prefix(40).map { $0[54...] }.joined()) == Array(frame[54...]))
+            #expect(
+                Array(result.frames.prefix(40).map { $0[54...] }.joined()) == Array(frame[54...])
+            )
         }
     }
 

@@ -76,7 +76,9 @@ struct StreamDeframerTests {
         let page = InboxTests.Page()
         let sent = [14, 1514, 60].enumerated().map { streamFrame($0.offset, $0.element) }
         let bytes = streamBytes(sent)
-        #expect(frames(of: bytes, cutAt: Array(1..<bytes.count), limit: 1, page.counters).frames == sent)
+        #expect(
+            frames(of: bytes, cutAt: Array(1..<bytes.count), limit: 1, page.counters).frames == sent
+        )
         #expect(page.counters.packets == 3)
         #expect(page.counters.bytes == 14 + 1514 + 60)
     }
@@ -84,7 +86,9 @@ struct StreamDeframerTests {
     @Test("the longest frames, and what is too short or too long for any port, without losing step")
     func extremes() {
         let page = InboxTests.Page()
-        let lengths = [1, 14, 13, FrameBatch.maximumFrameLength, 65_598, 69_632, 69_632, 69_632, 14]
+        let lengths = [
+            1, 14, 13, FrameBatch.maximumFrameLength, 65_598, 69_632, 69_632, 69_632, 14,
+        ]
         let sent = lengths.enumerated().map { streamFrame($0.offset, $0.element) }
         let got = frames(of: streamBytes(sent), cutAt: [3, 40, 100_000, 200_001], page.counters)
         let good = sent.filter { (14...FrameBatch.maximumFrameLength).contains($0.count) }
@@ -142,7 +146,10 @@ struct StreamDeframerTests {
         let page = InboxTests.Page()
         var generator = Seeded(seed)
         let sent = (0..<120).map { number in
-            streamFrame(number, Int.random(in: 14...(number % 10 == 0 ? 40_000 : 200), using: &generator))
+            streamFrame(
+                number,
+                Int.random(in: 14...(number % 10 == 0 ? 40_000 : 200), using: &generator)
+            )
         }
         let bytes = streamBytes(sent)
         let cuts = (0..<60).map { _ in Int.random(in: 0...bytes.count, using: &generator) }.sorted()

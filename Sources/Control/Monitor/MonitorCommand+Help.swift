@@ -85,13 +85,32 @@ extension MonitorCommand {
         let shown = all.filter { $0 == type }
         return (shown.isEmpty ? all : shown).map { type in
             let members = schema.members(of: "Netdev", tag: type).filter { $0.name != "type" }
-            let lines = members.map { member in
-                let name = "  \(member.name)=<\(member.type.name)>"
-                let padding = String(repeating: " ", count: max(1, 24 - name.count))
-                return name + padding + "- " + member.summary
-                    + (member.isOptional ? " (optional)" : "")
-            }
+            let lines = members.flatMap { lines(of: $0, in: schema) }
             return "\(type) options:\n" + lines.joined(separator: "\n")
         }.joined(separator: "\n")
+    }
+
+    /// The line of a member, or those of the members that it has itself.
+    private static func lines(of member: Schema.Member, in schema: Schema) -> [String] {
+        if case .named(let type) = member.type, let object = schema.objects[type] {
+            let inner =
+                object.members
+                + object.variants.flatMap { variant in
+                    schema.members(of: variant.type, tag: nil).map { inner in
+                        .optional(inner.name, inner.type, "\(variant.value): \(inner.summary)")
+                    }
+                }
+            return inner.flatMap { inner in
+                lines(
+                    of: .optional("\(member.name).\(inner.name)", inner.type, inner.summary),
+                    in: schema
+                )
+            }
+        }
+        let name = "  \(member.name)=<\(member.type.name)>"
+        let padding = String(repeating: " ", count: max(1, 24 - name.count))
+        return [
+            name + padding + "- " + member.summary + (member.isOptional ? " (optional)" : "")
+        ]
     }
 }

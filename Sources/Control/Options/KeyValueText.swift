@@ -131,6 +131,7 @@ extension SchemaValidator {
     ///   - type: an object of the schema.
     ///   - path: what leads to it, for errors.
     /// - Returns: the object.
+    /// - Throws: which key or value is wrong.
     func typed(
         _ text: KeyValueText,
         as type: String,

@@ -17,6 +17,7 @@ public enum SocketAddress: Sendable, Hashable {
     /// - Parameters:
     ///   - value: the object.
     ///   - name: what it is called in the arguments, for errors.
+    /// - Throws: what is wrong with it.
     init(_ value: JSONValue, _ name: String) throws(QMPError) {
         switch value["type"]?.stringValue {
         case "unix":

@@ -71,8 +71,8 @@ public struct QemuCommandLine: Sendable {
         streams = network.streams
         if !streams.isEmpty, let version = host.version, version < QemuVersion(7, 2) {
             throw TranslationError(
-                description: "QEMU \(version) connects only virtio NICs to a switch; for others it has "
-                    + "to be 7.2 or newer"
+                description: "QEMU \(version) connects only virtio NICs to a switch; for others it "
+                    + "has to be 7.2 or newer"
             )
         }
         // Of a NIC that QEMU moves frames for, nobody else needs the memory.

@@ -16,7 +16,7 @@ extension Schema {
             "NetdevDgramOptions",
             [
                 .optional("local", .named("SocketAddress"), "where datagrams come to"),
-                .optional("remote", .named("SocketAddress"), "where they go to; or a group of both"),
+                .optional("remote", .named("SocketAddress"), "where they go; or a group"),
             ]
         ),
         hostPort(

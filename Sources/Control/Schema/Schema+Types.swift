@@ -2,8 +2,7 @@
 
 extension Schema {
     /// What describes a port or a socket; the unions of QEMU's QAPI schema.
-    static let optionTypes: [ObjectType] =
-        socketTypes + [
+    static let optionTypes: [ObjectType] = [
         ObjectType(
             "Netdev",
             [

@@ -6,7 +6,7 @@ extension Schema {
     public static let wirevale = Schema(
         commands: sessionCommands + portCommands + guestCommands + switchCommands,
         events: allEvents,
-        objects: optionTypes + argumentTypes + resultTypes + eventTypes,
+        objects: optionTypes + socketTypes + argumentTypes + resultTypes + eventTypes,
         enumerations: allEnumerations
     )
 

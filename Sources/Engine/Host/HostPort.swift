@@ -109,7 +109,8 @@ import Ports
             unsafe nm_store32(&pair.pointee.attention, 0)
         }
         pool.synchronize()
-        for channel in channels.values {
+        for (index, channel) in channels {
+            unsafe plane.pointee.pairs[index].hold = Hold()
             unsafe HostQueue(word: channel.source).free()
             unsafe HostQueue(word: channel.sink).free()
         }

@@ -134,7 +134,8 @@ import Ports
         listenToken = nil
         guard isOn else { return }
         listenToken = try? loop.watch(listener) { [unowned self] _ in accept() }
-        reason = "waiting for a peer on \(plan.address)" + (lastEnd.map { "; the last: \($0)" } ?? "")
+        reason =
+            "waiting for a peer on \(plan.address)" + (lastEnd.map { "; the last: \($0)" } ?? "")
     }
 
     private func accept() {

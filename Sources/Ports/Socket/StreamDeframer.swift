@@ -70,7 +70,9 @@ public import Netmap
     public mutating func room() -> (address: UnsafeMutableRawPointer, size: Int) {
         if begin != 0, begin == taken {
             // Less than a frame, so that a read finds room for many.
-            if end != begin { unsafe memory.copyMemory(from: memory + begin, byteCount: end &- begin) }
+            if end != begin {
+                unsafe memory.copyMemory(from: memory + begin, byteCount: end &- begin)
+            }
             end = end &- begin
             begin = 0
             taken = 0
@@ -79,7 +81,9 @@ public import Netmap
     }
 
     /// Notes that so many bytes were written at `room`.
-    @_noLocks public mutating func add(_ count: Int) { end = min(StreamDeframer.size, end &+ count) }
+    @_noLocks public mutating func add(_ count: Int) {
+        end = min(StreamDeframer.size, end &+ count)
+    }
 
     /// Hands out whole frames that no batch has taken yet; what can be no frame of a port is counted and left out.
     @_noLocks
