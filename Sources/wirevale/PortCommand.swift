@@ -275,7 +275,8 @@ extension JSONValue {
         if let reason = self["reason"]?.stringValue { return reason }
         if self["link"] == false { return "link off" }
         if self["stalled"] == true {
-            return "lossless, but its \(self["rings"] == nil ? "guest" : "program") takes nothing"
+            let who = self["rings"] != nil ? "program" : self["features"] != nil ? "guest" : "peer"
+            return "lossless, but its \(who) takes nothing"
         }
         if let other = self["waits-for"]?.stringValue { return "waits for \(other)" }
         if self["operstate"] == "UP" {

@@ -86,7 +86,7 @@ import Ports
             listener = file
             setListening(true)
         } else {
-            try begin(file)
+            begin(file)
         }
     }
 
@@ -142,11 +142,7 @@ import Ports
         guard let listener, connection == nil else { return }
         let number = nm_stream_accept(listener.number)
         guard number >= 0 else { return }
-        do {
-            try begin(OwnedDescriptor(number))
-        } catch {
-            logger.error("\(error)")
-        }
+        begin(OwnedDescriptor(number))
     }
 
     // MARK: Connecting
@@ -204,11 +200,7 @@ import Ports
 
     private func connected(_ file: OwnedDescriptor) {
         candidates = []
-        do {
-            try begin(file)
-        } catch {
-            retry("\(error)")
-        }
+        begin(file)
     }
 
     private func forgetAttempt() {
@@ -237,7 +229,7 @@ import Ports
 
     // MARK: Being connected
 
-    private func begin(_ file: OwnedDescriptor) throws {
+    private func begin(_ file: OwnedDescriptor) {
         var keepsAlive = false
         if case .inet(let address) = plan.address { keepsAlive = address.keepsAlive }
         _ = nm_stream_prepare(file.number, keepsAlive ? Int32(NM_SOCKET_KEEP_ALIVE) : 0)
