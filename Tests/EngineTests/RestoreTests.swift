@@ -103,6 +103,45 @@ extension EngineTests {
             #expect(try ask(engine, "query-chardev")[0]?["label"] == "c0")
         }
 
+        @Test func `ports on sockets come back as they were asked for`() throws {
+            let directory = TemporaryDirectory()
+            let unix = { (name: String) -> JSONValue in
+                ["type": "unix", "path": .string("\(directory.path)/\(name).sock")]
+            }
+            let all: [(String, JSONObject)] = [
+                ("stream", ["addr": unix("a"), "server": true, "lossless": true]),
+                ("stream", ["addr": unix("b"), "reconnect-ms": 70]),
+                ("stream", ["addr": unix("c"), "server": true, "ephemeral": true]),
+                ("stream", ["addr": unix("d"), "ephemeral": true]),
+                ("dgram", ["local": unix("e"), "remote": unix("f")]),
+                ("socket", ["mcast": "230.0.0.99:47099", "localaddr": "127.0.0.1"]),
+            ]
+            var before: [JSONValue] = []
+            do {
+                let engine = try makeEngine(directory)
+                for (index, (type, members)) in all.enumerated() {
+                    var arguments = members
+                    arguments["type"] = .string(type)
+                    arguments["id"] = .string("s\(index)")
+                    arguments["port"] = .string("vale0:s\(index)")
+                    _ = try ask(engine, "netdev_add", arguments)
+                }
+                before = try ask(engine, "query-ports").arrayValue ?? []
+                engine.shutDown()
+            }
+            let engine = try makeEngine(directory)
+            defer { engine.shutDown() }
+            let after = try ask(engine, "query-ports").arrayValue ?? []
+            // An owner's port that connects has nobody who would come back to it.
+            before.remove(at: 3)
+            #expect(after.map { $0["id"] } == before.map { $0["id"] })
+            for key in ["type", "socket", "role", "operstate", "lossless", "reason"] {
+                #expect(after.map { $0[key] } == before.map { $0[key] }, "\(key)")
+            }
+            #expect(after[0]["reason"]?.stringValue?.contains("waiting for a peer on") == true)
+            #expect(after[1]["reason"]?.stringValue?.contains("No such file") == true)
+        }
+
         @Test func `counters go on for the ports that stay, and start anew for others`() throws {
             let directory = TemporaryDirectory()
             do {

@@ -85,8 +85,8 @@ extension MonitorCommand {
         let shown = all.filter { $0 == type }
         return (shown.isEmpty ? all : shown).map { type in
             let members = schema.members(of: "Netdev", tag: type).filter { $0.name != "type" }
-            let lines = members.flatMap { lines(of: $0, in: schema) }
-            return "\(type) options:\n" + lines.joined(separator: "\n")
+            let shown = members.flatMap { lines(of: $0, in: schema) }
+            return "\(type) options:\n" + shown.joined(separator: "\n")
         }.joined(separator: "\n")
     }
 

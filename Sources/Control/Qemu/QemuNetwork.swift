@@ -169,7 +169,7 @@ struct QemuNetwork: Sendable {
         streams.insert(port.id)
         notes.append(
             "\(port.id): \(driver) is no virtio NIC, so QEMU itself moves its frames, over a stream "
-                + "socket (\(machine.nic) is several times as fast)"
+                + "socket; \(machine.nic) shares memory with the switch instead"
         )
     }
 
