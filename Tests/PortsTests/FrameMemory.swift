@@ -55,7 +55,7 @@ import Netmap
 }
 
 /// Two connected sockets, the second of which does not wait.
-struct SocketPair: ~Copyable {
+final class SocketPair {
     let mine: OwnedDescriptor
     let other: OwnedDescriptor
 
@@ -88,5 +88,5 @@ struct SocketPair: ~Copyable {
         return bytes
     }
 
-    func write(_ bytes: [UInt8]) { _ = unsafe Glibc.write(other.number, bytes, bytes.count) }
+    func write(_ bytes: [UInt8]) { _ = unsafe send(other.number, bytes, bytes.count, 0) }
 }
