@@ -10,7 +10,7 @@ import Testing
 @Suite("An inbox")
 struct InboxTests {
     /// Counters of its own for each use.
-    final class Page {
+    @safe final class Page {
         let page: UnsafeMutablePointer<nm_direction_counters>
         var counters: DirectionCounters { unsafe DirectionCounters(unsafePage: page) }
 
@@ -56,13 +56,15 @@ struct InboxTests {
         #expect(firstBytes(batch) == [1, 2])
         inbox.complete()
         #expect(inbox.place == 2)
-        #expect(inbox.hasNews)
+        let hasNews = inbox.hasNews
+        #expect(hasNews)
         batch.removeAll()
         inbox.collect(into: &batch, counters: page.counters, limit: 64)
         #expect(firstBytes(batch) == [3, 4, 5])
         inbox.complete()
         #expect(inbox.place == 5)
-        #expect(!inbox.hasNews)
+        let hasNews1 = inbox.hasNews
+        #expect(!hasNews1)
         #expect(page.counters.packets == 3 + 2 + 3)
     }
 

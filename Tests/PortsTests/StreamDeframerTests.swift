@@ -137,8 +137,10 @@ struct StreamDeframerTests {
             #expect(contents(batch, 0) == expected)
             deframer.complete()
         }
-        #expect(!deframer.hasNews)
-        #expect(!deframer.hasPart)
+        let hasNews1 = deframer.hasNews
+        #expect(!hasNews1)
+        let hasPart2 = deframer.hasPart
+        #expect(!hasPart2)
         #expect(Int(deframer.place) == bytes.count)
     }
 
