@@ -19,7 +19,8 @@ struct Qemu: ParsableCommand {
             Everything else is QEMU's: write the options that you would give to
             QEMU, in any order, after wirevale's own. Each -netdev, -nic or -net of
             type netmap becomes a port on the switch that its ifname names; the port
-            goes when QEMU ends.
+            goes when QEMU ends. A virtio NIC shares its memory with the switch; any
+            other model (e1000, rtl8139, vmxnet3, ...) gets a stream socket instead.
             """
     )
 
