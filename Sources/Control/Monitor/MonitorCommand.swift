@@ -137,14 +137,14 @@ public enum MonitorCommand: Sendable, Hashable {
         if options.asksForHelp { return try netdevAdd(text, fileExists) }
         if options["vlan"] != nil {
             throw QMPError(
-                "Parameter 'vlan' is unexpected: ports meet on the switch that ifname names; "
+                "Parameter 'vlan' is unexpected: ports meet on the switch that ifname or port names; "
                     + "leave vlan out"
             )
         }
         if options["id"] == nil {
             let name = options.remove("name")
             // Without an id the port's own name serves; it is unique on one switch.
-            let port = options["ifname"].flatMap { try? ValePortName($0) }
+            let port = (options["port"] ?? options["ifname"]).flatMap { try? ValePortName($0) }
             options.append("id", name ?? port?.identifier ?? "net0")
         }
         return try netdevAdd(options.text(implied: "type"), fileExists)
