@@ -96,7 +96,7 @@ extension MonitorCommand {
         let shown = all.filter { $0 == type }
         return (shown.isEmpty ? all : shown).map { type in
             let members = schema.members(of: "Netdev", tag: type).filter { $0.name != "type" }
-            let lines = members.flatMap { lines(of: $0, in: schema) }
+            let lines = members.flatMap { Self.lines(of: $0, in: schema) }
             return "\(type) options:\n" + lines.joined(separator: "\n")
         }.joined(separator: "\n")
     }
