@@ -47,7 +47,11 @@ let package = Package(
             dependencies: ["CNetmap", "Netmap"],
             swiftSettings: settings
         ),
-        .target(name: "Ports", dependencies: ["CNetmap", "Netmap"], swiftSettings: settings),
+        .target(
+            name: "Ports",
+            dependencies: ["CNetmap", "Netmap", "Wire"],
+            swiftSettings: settings
+        ),
         .target(name: "Control", swiftSettings: settings),
         .target(
             name: "Engine",
@@ -115,6 +119,11 @@ let package = Package(
         .testTarget(
             name: "NetmapTests",
             dependencies: ["CNetmap", "Netmap", "Wire", "TestSupport"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "PortsTests",
+            dependencies: ["CNetmap", "Netmap", "Ports", "Wire", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

@@ -30,6 +30,15 @@ extension Engine {
                 } else {
                     reply(.success(try perform(request, client: client)))
                 }
+            case "dump-add":
+                try addDump(DumpOptions(arguments), client: client, done: empty)
+            case "object-add":
+                try addDump(DumpOptions(object: arguments), client: client, done: empty)
+            case "dump-del": try removeDump(arguments["id"]?.stringValue ?? "", done: reply)
+            case "object-del":
+                try removeDump(arguments["id"]?.stringValue ?? "") { result in
+                    reply(result.map { _ in [:] })
+                }
             case "human-monitor-command":
                 let line = arguments["command-line"]?.stringValue ?? ""
                 monitor(line, client) { reply(.success(.string($0))) }

@@ -89,6 +89,7 @@ extension Engine {
         switch options.backend {
         case .netmap, .vhostUser: unsafe makeGuestPort(options, socket, place)
         case .tap(let tap): unsafe try TapPort(options, tap, place)
+        case .pcap(let pcap): unsafe PcapPort(options, pcap, place)
         }
     }
 
@@ -155,6 +156,7 @@ extension Engine {
         switches[vale.name] = vale
         unsafe table.set(port.number, port.plane)
         publishMembers(of: vale)
+        dumpsGain(port)
     }
 
     /// Takes a port off its switch, which goes if it was the last.
@@ -168,7 +170,7 @@ extension Engine {
         unsafe table.set(port.number, nil)
         publishMembers(of: vale)
         unsafe vale.plane.pointee.vale.table.flush(port: port.number)
-        lastly()
+        dumpsLose(port, lastly: lastly)
         if vale.ports.isEmpty {
             // No worker can be in the switch: its last port has just gone with a grace period.
             switches[vale.name] = nil

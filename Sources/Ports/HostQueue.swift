@@ -13,6 +13,8 @@ public import Netmap
     @inlinable public static var firstKind: UInt64 { @_noLocks get { 4 } }
     private static var inboxSourceKind: UInt64 { @_noLocks get { 4 } }
     private static var tapSinkKind: UInt64 { @_noLocks get { 5 } }
+    private static var replaySourceKind: UInt64 { @_noLocks get { 14 } }
+    private static var captureSinkKind: UInt64 { @_noLocks get { 15 } }
 
     /// The address and the kind.
     public let word: UInt64
@@ -28,6 +30,12 @@ public import Netmap
     }
     var tapSink: UnsafeMutablePointer<TapSink>? {
         @_noLocks get { unsafe pointer(HostQueue.tapSinkKind) }
+    }
+    var replaySource: UnsafeMutablePointer<ReplaySource>? {
+        @_noLocks get { unsafe pointer(HostQueue.replaySourceKind) }
+    }
+    var captureSink: UnsafeMutablePointer<CaptureSink>? {
+        @_noLocks get { unsafe pointer(HostQueue.captureSinkKind) }
     }
 
     @_noLocks
@@ -46,6 +54,16 @@ public import Netmap
         unsafe make(sink, tapSinkKind)
     }
 
+    /// What sends the frames of a capture file.
+    public static func make(_ source: consuming ReplaySource) -> HostQueue {
+        unsafe make(source, replaySourceKind)
+    }
+
+    /// What keeps frames in a capture file, or counts them.
+    public static func make(_ sink: consuming CaptureSink) -> HostQueue {
+        unsafe make(sink, captureSinkKind)
+    }
+
     private static func make<Queue: ~Copyable>(
         _ queue: consuming Queue,
         _ kind: UInt64
@@ -61,6 +79,10 @@ public import Netmap
         if let queue = unsafe inboxSource {
             unsafe HostQueue.free(queue)
         } else if let queue = unsafe tapSink {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe replaySource {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe captureSink {
             unsafe HostQueue.free(queue)
         }
     }
@@ -90,6 +112,8 @@ public import Netmap
     ) {
         if let queue = unsafe inboxSource {
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
+        } else if let queue = unsafe replaySource {
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         }
     }
 
@@ -97,18 +121,21 @@ public import Netmap
     @_noLocks
     public func completeCollected() {
         if let queue = unsafe inboxSource { unsafe queue.pointee.completeCollected() }
+        if let queue = unsafe replaySource { unsafe queue.pointee.completeCollected() }
     }
 
     /// Leaves what was collected where it is, to be collected again.
     @_noLocks
     public func forgetCollected() {
         if let queue = unsafe inboxSource { unsafe queue.pointee.forgetCollected() }
+        if let queue = unsafe replaySource { unsafe queue.pointee.forgetCollected() }
     }
 
     /// Looks once more before the worker sleeps.
     @_noLocks
     public func arm() -> Bool {
         if let queue = unsafe inboxSource { return unsafe queue.pointee.arm() }
+        if let queue = unsafe replaySource { return unsafe queue.pointee.arm() }
         return false
     }
 
@@ -116,6 +143,7 @@ public import Netmap
     public var place: UInt32 {
         @_noLocks get {
             if let queue = unsafe inboxSource { return unsafe queue.pointee.place }
+            if let queue = unsafe replaySource { return unsafe queue.pointee.place }
             return 0
         }
     }
@@ -131,6 +159,14 @@ public import Netmap
         finisher: inout OffloadFinisher
     ) {
         if let queue = unsafe tapSink {
+            unsafe queue.pointee.deliver(
+                batch,
+                list,
+                count,
+                counters: counters,
+                finisher: &finisher
+            )
+        } else if let queue = unsafe captureSink {
             unsafe queue.pointee.deliver(
                 batch,
                 list,

@@ -248,6 +248,7 @@ extension JSONValue {
     var portNote: String {
         if let reason = self["reason"]?.stringValue { return reason }
         if self["link"] == false { return "link off" }
+        if let progress = self["progress"]?.stringValue { return progress }
         if self["stalled"] == true {
             return "lossless, but its \(self["rings"] == nil ? "guest" : "program") takes nothing"
         }

@@ -9,12 +9,15 @@ extension NetdevOptions {
         case vhostUser(VhostUserOptions)
         /// An interface of the host whose other end is the port.
         case tap(TapOptions)
+        /// A capture file, sent or written.
+        case pcap(PcapOptions)
 
         init(_ arguments: JSONObject, fileExists: (String) -> Bool) throws(QMPError) {
             // The schema has let no other type through.
             switch arguments["type"]?.stringValue {
             case VhostUserOptions.type: self = .vhostUser(try VhostUserOptions(arguments))
             case TapOptions.type, TapOptions.bridgeType: self = .tap(try TapOptions(arguments))
+            case PcapOptions.type: self = .pcap(try PcapOptions(arguments))
             default: self = .netmap(try NetmapOptions(arguments, fileExists: fileExists))
             }
         }
@@ -25,6 +28,7 @@ extension NetdevOptions {
             case .netmap(let options): options
             case .vhostUser(let options): options
             case .tap(let options): options
+            case .pcap(let options): options
             }
         }
 

@@ -45,6 +45,7 @@ extension Schema {
                 .optional("memory", .integer, "id of the memory that a program's port is in"),
                 .optional("rings", .array(of: .named("RingInfo")), "those of a program's port"),
                 .optional("reason", .string, "why the port is down"),
+                .optional("progress", .string, "of a replay: how far it is"),
                 .required("stats64", .named("PortStats")),
                 .required("drops", .named("PortDrops"), "dropped frames by reason"),
             ]

@@ -15,6 +15,7 @@ extension Schema {
                 Variant(value: "vhost-user", type: "NetdevVhostUserOptions"),
                 Variant(value: "tap", type: "NetdevTapOptions"),
                 Variant(value: "bridge", type: "NetdevBridgeOptions"),
+                Variant(value: "pcap", type: "NetdevPcapOptions"),
             ]
         ),
         ObjectType(
@@ -47,6 +48,20 @@ extension Schema {
                     .string,
                     "program that makes the interface, default the engine"
                 ),
+            ]
+        ),
+        hostPort(
+            "NetdevPcapOptions",
+            [
+                .optional(
+                    "mode",
+                    .named("PcapMode"),
+                    "send a file's frames (default) or keep frames"
+                ),
+                .optional("file", .string, "path of the capture file; a sink needs none to count"),
+                .optional("rate", .string, "original (default), max, or like 1000pps or 10Mbit"),
+                .optional("loop", .integer, "how often all frames go, default 1; 0: for ever"),
+                .optional("start", .boolean, "begin at once (default), or with port-set run=on"),
             ]
         ),
         ObjectType(
@@ -158,6 +173,11 @@ extension Schema {
                 .required("name", .string, "id of the port, or its ifname"),
                 .optional("lossless", .boolean, "whether senders wait while the port is full"),
                 .optional("lossless-timeout", .integer, "milliseconds; 0: for ever"),
+                .optional(
+                    "run",
+                    .boolean,
+                    "go on with a replay, or begin again at its end; or stop"
+                ),
             ]
         ),
         ObjectType(

@@ -4,10 +4,10 @@
 extension Schema {
     /// The schema of Wirevale's control socket.
     public static let wirevale = Schema(
-        commands: sessionCommands + portCommands + guestCommands + switchCommands,
+        commands: sessionCommands + portCommands + dumpCommands + guestCommands + switchCommands,
         events: allEvents,
-        objects: optionTypes + argumentTypes + resultTypes + eventTypes,
-        enumerations: allEnumerations
+        objects: optionTypes + argumentTypes + dumpTypes + resultTypes + eventTypes,
+        enumerations: allEnumerations + dumpEnumerations
     )
 
     private static let sessionCommands: [Command] = [
@@ -77,7 +77,7 @@ extension Schema {
         ),
         Command(
             name: "port-set",
-            summary: "Change a netmap program's port while it is open",
+            summary: "Change a port while frames pass: waiting for a program, a replay",
             arguments: "port-set-arg",
             returns: nil
         ),
@@ -200,7 +200,7 @@ extension Schema {
 
     private static let allEnumerations: [Enumeration] = [
         Enumeration(name: "QMPCapability", values: ["oob"]),
-        Enumeration(name: "NetClientDriver", values: ["netmap", "vhost-user", "tap", "bridge"]),
+        Enumeration(name: "NetClientDriver", values: ["netmap", "vhost-user", "tap", "bridge", "pcap"]),
         Enumeration(name: "ChardevBackendKind", values: ["socket"]),
         Enumeration(name: "SocketAddressType", values: ["unix"]),
         Enumeration(name: "PortRole", values: ["server", "client"]),
