@@ -162,8 +162,8 @@ let package = Package(
         .testTarget(
             name: "EngineTests",
             dependencies: [
-                "CNetmap", "Control", "Engine", "Netmap", "TestSupport", "Vale", "VhostUser",
-                "Wire",
+                "CNetmap", "Control", "Engine", "Netmap", "Ports", "TestSupport", "Vale",
+                "VhostUser", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings

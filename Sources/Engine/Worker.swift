@@ -177,7 +177,11 @@ extension WorkerState {
         unsafe batch.removeAll()
         var isBusy = false
         if unsafe nm_load32(&pair.pointee.sourceEnabled) == 0 {
-            unsafe source.discard(&batch, counters: rx)
+            if unsafe plane.pointee.taps != 0 {
+                unsafe discardShown(plane, source)
+            } else {
+                unsafe source.discard(&batch, counters: rx)
+            }
         } else if unsafe nm_load32(&plane.pointee.vale.pointee.lossless) != 0 {
             isBusy = unsafe serveHolding(plane, item.pair, source)
         } else {

@@ -76,7 +76,7 @@ extension Capture {
         @Flag(help: "Leave the capture to the engine, and return at once.")
         var detach = false
         @OptionGroup var engine: EngineOptions
-        @Argument(parsing: .captureForPassthrough, help: "Which frames, in tcpdump's language.")
+        @Argument(help: "Which frames, in tcpdump's language.")
         var filter: [String] = []
 
         func validate() throws {

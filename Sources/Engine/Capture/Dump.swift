@@ -4,6 +4,7 @@ import CNetmap
 import Control
 import Netmap
 import Ports
+import Wire
 
 /// A capture of a port, or of all ports of a switch.
 ///
@@ -97,7 +98,7 @@ final class Dump {
 
     /// How a port's frames are shown to it.
     func tap(_ number: UInt16) -> DumpTap? {
-        guard isRunning, let interface = interfaces[number] else { return unsafe nil }
+        guard isRunning, let interface = interfaces[number] else { return nil }
         return unsafe DumpTap(
             ring: writer.ring,
             wake: writer.wakeNumber,

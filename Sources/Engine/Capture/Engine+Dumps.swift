@@ -111,7 +111,7 @@ extension Engine {
         lastly()
         if old != 0 {
             pool.synchronize()
-            DumpTaps.free(old)
+            unsafe DumpTaps.free(old)
         }
     }
 
@@ -142,6 +142,6 @@ extension Engine {
         unsafe nm_store64_release(&port.plane.pointee.taps, DumpTaps.make(taps))
         guard old != 0 else { return }
         pool.synchronize()
-        DumpTaps.free(old)
+        unsafe DumpTaps.free(old)
     }
 }

@@ -49,6 +49,18 @@ extension WorkerState {
         }
     }
 
+    /// `PortQueue.discard` for a port with dumps.
+    mutating func discardShown(_ plane: UnsafeMutablePointer<PortPlane>, _ source: PortQueue) {
+        unsafe source.collect(into: &batch, counters: trial.rx)
+        // Those that were flawed besides were to be discarded, too.
+        let flawed = unsafe Int(trial.rx.dropped)
+        unsafe trial.rx.clear()
+        unsafe plane.pointee.rx.drop(.queueDisabled, batch.count + flawed)
+        unsafe showReceived(plane, dropped: .queueDisabled)
+        unsafe source.completeCollected()
+        unsafe batch.removeAll()
+    }
+
     /// `deliver` for a port with dumps.
     mutating func deliverShown(
         _ target: ForwardingPlan.Target,

@@ -5,6 +5,7 @@ import Control
 import Logging
 import Netmap
 import Ports
+import Wire
 
 /// A replay, or a sink.
 @safe final class PcapPort: HostPort {

@@ -44,9 +44,10 @@ import Wire
     /// Reads a file; may take as long as the disk does.
     public init(_ path: String) throws(LoadError) {
         do throws(SystemError) {
-            let file = OwnedDescriptor(
-                try SystemError.check(unsafe nm_open_read(path), "read \(path)")
-            )
+            // A FIFO would keep us until somebody writes; what it is is asked below.
+            let number = unsafe open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+            guard number >= 0 else { throw SystemError("read \(path)", result: -errno) }
+            let file = OwnedDescriptor(number)
             unsafe (memory, size) = try ReplayFile.read(file, path)
         } catch {
             throw LoadError(description: error.description)
@@ -119,7 +120,7 @@ import Wire
         }
         // What does not fit is told beforehand, instead of by the kernel's killer.
         let pages = sysconf(Int32(_SC_PHYS_PAGES))
-        guard size / 2 < pages * sysconf(Int32(_SC_PAGESIZE)) / 4 else {
+        guard size <= pages * sysconf(Int32(_SC_PAGESIZE)) / 2 else {
             throw SystemError("keep \(path), \(size) bytes, in memory", result: -EFBIG)
         }
         let flags = MAP_PRIVATE | MAP_ANONYMOUS
