@@ -122,11 +122,6 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
-            name: "PortsTests",
-            dependencies: ["CNetmap", "Netmap", "Ports", "Wire", "TestSupport"],
-            swiftSettings: settings
-        ),
-        .testTarget(
             name: "ValeTests",
             dependencies: ["Netmap", "Vale", "Wire", "TestSupport"],
             swiftSettings: settings
@@ -155,7 +150,7 @@ let package = Package(
         ),
         .testTarget(
             name: "PortsTests",
-            dependencies: ["CNetmap", "Netmap", "Ports", "TestSupport"],
+            dependencies: ["CNetmap", "Netmap", "Ports", "TestSupport", "Wire"],
             swiftSettings: settings
         ),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: settings),
