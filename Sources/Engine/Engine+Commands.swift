@@ -76,6 +76,7 @@ extension Engine {
             } else {
                 unsafe state.plane.pointee.vale.table.flush(dynamicOn: nil)
             }
+        case "dump-stop": end(try dump(arguments), "it was stopped")
         case "query-dumps": return queryDumps()
         case "query-workers": return queryWorkers()
         case "worker-move": try moveWorker(try port(arguments, "name"), arguments)

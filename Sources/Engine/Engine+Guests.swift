@@ -34,11 +34,8 @@ extension Engine {
                 try addDump(DumpOptions(arguments), client: client, done: empty)
             case "object-add":
                 try addDump(DumpOptions(object: arguments), client: client, done: empty)
-            case "dump-del": try removeDump(arguments["id"]?.stringValue ?? "", done: reply)
-            case "object-del":
-                try removeDump(arguments["id"]?.stringValue ?? "") { result in
-                    reply(result.map { _ in [:] })
-                }
+            case "dump-del": remove(try dump(arguments)) { reply(.success($0)) }
+            case "object-del": remove(try dump(arguments)) { _ in reply(.success([:])) }
             case "human-monitor-command":
                 let line = arguments["command-line"]?.stringValue ?? ""
                 monitor(line, client) { reply(.success(.string($0))) }

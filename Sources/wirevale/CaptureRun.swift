@@ -163,7 +163,6 @@ extension Capture {
             }
             // Without O_NONBLOCK we would wait for the engine, and it for us.
             let fifo = unsafe open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
-            defer { close(fifo) }
             do {
                 defer { unsafe unlink(path) }
                 try add(client, identifier, path: path)
@@ -176,9 +175,7 @@ extension Capture {
                 if CaptureSignals.hasCome, !isAsked {
                     isAsked = true
                     // What was captured so far comes before the end of the FIFO.
-                    CaptureReport.print(
-                        try client.execute("dump-del", ["id": .string(identifier)])
-                    )
+                    _ = try client.execute("dump-stop", ["id": .string(identifier)])
                 }
                 var waiters = [
                     pollfd(fd: fifo, events: Int16(POLLIN), revents: 0),
@@ -195,7 +192,9 @@ extension Capture {
                 if count < 0, errno == EAGAIN || errno == EINTR { continue }
                 guard count > 0, CaptureSignals.write(buffer[..<count]) else { break }
             }
-            if !isAsked { try finish(client, identifier) }
+            // The engine need not wait for us to take the rest.
+            close(fifo)
+            try finish(client, identifier)
         }
     }
 }

@@ -9,8 +9,14 @@ extension Schema {
             returns: nil
         ),
         Command(
+            name: "dump-stop",
+            summary: "Have a dump write what it has and end; query-dumps says when",
+            arguments: "dump-stop-arg",
+            returns: nil
+        ),
+        Command(
             name: "dump-del",
-            summary: "End a dump and say what it came to",
+            summary: "Remove a dump, at the end of its writing, and say what it came to",
             arguments: "dump-del-arg",
             returns: .named("DumpInfo")
         ),
@@ -53,6 +59,7 @@ extension Schema {
                 .optional("ephemeral", .boolean, "end it when this control connection ends"),
             ]
         ),
+        ObjectType("dump-stop-arg", [.required("id", .string, "name of the dump")]),
         ObjectType("dump-del-arg", [.required("id", .string, "name of the dump")]),
         ObjectType(
             "ObjectOptions",

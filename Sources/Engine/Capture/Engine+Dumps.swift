@@ -57,14 +57,18 @@ extension Engine {
         }
     }
 
-    /// Ends a dump and calls `done` with what it came to, when all of it is written.
-    func removeDump(
-        _ id: String,
-        done: @escaping (Result<JSONValue, QMPError>) -> Void
-    ) throws(QMPError) {
+    /// The dump of a name.
+    func dump(_ arguments: JSONObject) throws(QMPError) -> Dump {
+        let id = arguments["id"]?.stringValue ?? ""
         guard let dump = dumps[id] else {
             throw QMPError(.deviceNotFound, "Dump '\(id)' not found")
         }
+        return dump
+    }
+
+    /// Ends a dump and calls `done` with what it came to, when all of it is written.
+    func remove(_ dump: Dump, done: @escaping (JSONValue) -> Void) {
+        let id = dump.options.id
         let finish = { [unowned self] in
             dump.forget()
             if dumps[id] === dump { dumps[id] = nil }
@@ -74,7 +78,7 @@ extension Engine {
                 "dump ended",
                 metadata: ["dump": "\(id)", "packets": "\(dump.writer.now.packets)"]
             )
-            done(.success(dump.json))
+            done(dump.json)
         }
         if dump.writer.now.phase == .ended { return finish() }
         dump.onEnd.append(finish)
@@ -87,7 +91,7 @@ extension Engine {
     }
 
     /// Shows no more frames to a dump, and has it write what it has.
-    private func end(_ dump: Dump, _ reason: String) {
+    func end(_ dump: Dump, _ reason: String) {
         dump.reason = reason
         for number in dump.interfaces.keys { publishTaps(of: number) }
         dump.writer.stop()
@@ -117,10 +121,8 @@ extension Engine {
 
     /// Ends the dumps that live as long as a control connection.
     func dumpsLose(connection: UInt64) {
-        for (id, dump) in dumps where dump.owner == connection {
-            // Nobody waits for the answer.
-            do throws(QMPError) { try removeDump(id) { _ in } } catch { continue }
-        }
+        // Nobody waits for the answer.
+        for dump in dumps.values where dump.owner == connection { remove(dump) { _ in } }
     }
 
     /// Ends all dumps; a disk that does not answer gets two seconds.
