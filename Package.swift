@@ -47,7 +47,11 @@ let package = Package(
             dependencies: ["CNetmap", "Netmap"],
             swiftSettings: settings
         ),
-        .target(name: "Ports", dependencies: ["CNetmap", "Netmap"], swiftSettings: settings),
+        .target(
+            name: "Ports",
+            dependencies: ["CNetmap", "Netmap", "Wire"],
+            swiftSettings: settings
+        ),
         .target(name: "Control", swiftSettings: settings),
         .target(
             name: "Engine",
@@ -146,15 +150,15 @@ let package = Package(
         ),
         .testTarget(
             name: "PortsTests",
-            dependencies: ["CNetmap", "Netmap", "Ports", "TestSupport"],
+            dependencies: ["CNetmap", "Netmap", "Ports", "TestSupport", "Wire"],
             swiftSettings: settings
         ),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: settings),
         .testTarget(
             name: "EngineTests",
             dependencies: [
-                "CNetmap", "Control", "Engine", "Netmap", "TestSupport", "Vale", "VhostUser",
-                "Wire",
+                "CNetmap", "Control", "Engine", "Netmap", "Ports", "TestSupport", "Vale",
+                "VhostUser", "Wire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings

@@ -76,6 +76,8 @@ extension Engine {
             } else {
                 unsafe state.plane.pointee.vale.table.flush(dynamicOn: nil)
             }
+        case "dump-stop": end(try dump(arguments), "it was stopped")
+        case "query-dumps": return queryDumps()
         case "query-workers": return queryWorkers()
         case "worker-move": try moveWorker(try port(arguments, "name"), arguments)
         case "guest-add": try addGuest(GuestOptions(arguments), client: client)
@@ -101,6 +103,15 @@ extension Engine {
 
     private func setPort(_ arguments: JSONObject) throws(QMPError) {
         let port = try port(arguments, "name")
+        if let isRunning = arguments["run"]?.boolValue {
+            guard arguments.count == 2 else {
+                throw QMPError("Parameter 'run' goes with no other than 'name'")
+            }
+            guard let replay = port as? PcapPort else {
+                throw QMPError("Port '\(port.ifname)' is no replay; 'run' is for those")
+            }
+            return try replay.setRunning(isRunning)
+        }
         guard let port = port as? NetmapPort else {
             throw QMPError(
                 "Port '\(port.ifname)' is a guest's, which is lossless or not when it is added: "

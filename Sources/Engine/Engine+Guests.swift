@@ -30,6 +30,12 @@ extension Engine {
                 } else {
                     reply(.success(try perform(request, client: client)))
                 }
+            case "dump-add":
+                try addDump(DumpOptions(arguments), client: client, done: empty)
+            case "object-add":
+                try addDump(DumpOptions(object: arguments), client: client, done: empty)
+            case "dump-del": remove(try dump(arguments)) { reply(.success($0)) }
+            case "object-del": remove(try dump(arguments)) { _ in reply(.success([:])) }
             case "human-monitor-command":
                 let line = arguments["command-line"]?.stringValue ?? ""
                 monitor(line, client) { reply(.success(.string($0))) }

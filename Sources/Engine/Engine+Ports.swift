@@ -97,6 +97,7 @@ extension Engine {
         case .vde(let vde):
             vde.isServer
                 ? unsafe makeVdeServer(options, vde, place) : unsafe VdePort(options, vde, place)
+        case .pcap(let pcap): unsafe PcapPort(options, pcap, place)
         }
     }
 
@@ -210,6 +211,7 @@ extension Engine {
         switches[vale.name] = vale
         unsafe table.set(port.number, port.plane)
         publishMembers(of: vale)
+        dumpsGain(port)
     }
 
     /// Takes a port off its switch, which goes if it was the last.
@@ -223,7 +225,7 @@ extension Engine {
         unsafe table.set(port.number, nil)
         publishMembers(of: vale)
         unsafe vale.plane.pointee.vale.table.flush(port: port.number)
-        lastly()
+        dumpsLose(port, lastly: lastly)
         if vale.ports.isEmpty {
             // No worker can be in the switch: its last port has just gone with a grace period.
             switches[vale.name] = nil

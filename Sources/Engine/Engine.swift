@@ -83,6 +83,8 @@ public final class Engine {
     var ports: [UInt16: Port] = [:]
     var switches: [String: SwitchState] = [:]
     var chardevs: [String: ChardevOptions] = [:]
+    /// Captures by id.
+    var dumps: [String: Dump] = [:]
     /// Running guests by name.
     var guests: [String: GuestAgent] = [:]
     /// Ports whose owner's connection ended with the engine before this one, and what ends their wait.
@@ -225,6 +227,7 @@ public final class Engine {
         server?.close()
         server = nil
         netmap.close()
+        endDumps()
         for guest in guests.values { guest.close() }
         let isOver = state.isEmpty
         savedState = nil
@@ -244,6 +247,7 @@ public final class Engine {
 
     /// The ports that live as long as a control connection.
     func connectionEnded(_ connection: UInt64) {
+        dumpsLose(connection: connection)
         for (number, port) in ports where port.owner == connection { removePort(number) }
         for guest in guests.values where guest.owner == connection { forget(guest) }
         reconsiderLingering()

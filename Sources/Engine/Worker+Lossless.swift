@@ -121,6 +121,9 @@ extension WorkerState {
             if count != 0, isLinkUp, unsafe plan.floodCount != 0 {
                 unsafe plane.pointee.vale.pointee.vale.add(floods: plan.floodCount)
             }
+            if count != 0, unsafe plane.pointee.taps != 0 {
+                unsafe showReceived(plane, dropped: isLinkUp ? nil : .linkDown)
+            }
         } else {
             // Once more, only as far as the batch went, so that nothing is counted twice.
             let chains = unsafe source.chains(before: whole)
@@ -136,6 +139,7 @@ extension WorkerState {
                     counters: rx,
                     into: &plan
                 )
+                if unsafe plane.pointee.taps != 0 { unsafe showReceived(plane) }
             }
         }
         let before = unsafe source.place
@@ -240,7 +244,7 @@ extension WorkerState {
     /// Hands frames in a row to one port.
     ///
     /// - Returns: how many are through: delivered, or dropped for a reason that waiting cannot mend.
-    private mutating func deliverWaiting(
+    mutating func deliverWaiting(
         _ port: UInt16,
         from index: Int,
         count: Int,
@@ -256,6 +260,19 @@ extension WorkerState {
         guard let plane = unsafe UnsafeMutablePointer<PortPlane>(bitPattern: UInt(address)) else {
             rx?.drop(.noDestination, count)
             return count
+        }
+        if unsafe plane.pointee.taps != 0, unsafe !isShowing {
+            return unsafe deliverWaitingShown(
+                port,
+                from: index,
+                count: count,
+                sourcePair,
+                &segments,
+                source,
+                rx,
+                isFlood: isFlood,
+                plane
+            )
         }
         let sinkIndex = unsafe sinkIndex(plane, sourcePair, isFlood: isFlood)
         let pair = unsafe plane.pointee.pairs + sinkIndex

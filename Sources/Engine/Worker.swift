@@ -31,6 +31,9 @@ import VhostUser
     var scratch = DeliveryScratch()
     var finisher = OffloadFinisher()
     var trial = Trial()
+    /// Whether frames are being delivered one by one for dumps, and what finds out what became of each.
+    var isShowing = false
+    let watch = DropWatch()
     /// The source that is served first in the next turn.
     var first = 0
     /// Which sources have been quiet for long.
@@ -174,7 +177,11 @@ extension WorkerState {
         unsafe batch.removeAll()
         var isBusy = false
         if unsafe nm_load32(&pair.pointee.sourceEnabled) == 0 {
-            unsafe source.discard(&batch, counters: rx)
+            if unsafe plane.pointee.taps != 0 {
+                unsafe discardShown(plane, source)
+            } else {
+                unsafe source.discard(&batch, counters: rx)
+            }
         } else if unsafe nm_load32(&plane.pointee.vale.pointee.lossless) != 0 {
             isBusy = unsafe serveHolding(plane, item.pair, source)
         } else {
@@ -197,6 +204,7 @@ extension WorkerState {
         unsafe nm_count(&plane.pointee.pairs[pair].frames, UInt64(batch.count))
         guard unsafe nm_load32(&plane.pointee.linkUp) != 0 else {
             rx.drop(.linkDown, unsafe batch.count)
+            if unsafe plane.pointee.taps != 0 { unsafe showReceived(plane, dropped: .linkDown) }
             return
         }
         let vale = unsafe plane.pointee.vale
@@ -207,6 +215,7 @@ extension WorkerState {
             counters: rx,
             into: &plan
         )
+        if unsafe plane.pointee.taps != 0 { unsafe showReceived(plane) }
         if unsafe plan.floodCount == 0 {
             unsafe forwardTargets(pair, rx)
             return
@@ -243,6 +252,9 @@ extension WorkerState {
         let address = unsafe nm_load64_acquire(planes + Int(target.port))
         guard let plane = unsafe UnsafeMutablePointer<PortPlane>(bitPattern: UInt(address)) else {
             return false
+        }
+        if unsafe plane.pointee.taps != 0, unsafe !isShowing {
+            return unsafe deliverShown(target, sourcePair, isFlood: isFlood, plane)
         }
         let tx = unsafe plane.pointee.tx
         guard unsafe nm_load32(&plane.pointee.linkUp) != 0 else {

@@ -48,6 +48,14 @@ public import CNetmap
     public var offloaded: UInt64 { unsafe nm_load64(&page.pointee.offloaded) }
     /// Frames dropped for `reason`.
     public func dropped(_ reason: DropReason) -> UInt64 { unsafe nm_load64(dropCell(reason)) }
+    /// Frames dropped for the reason of this index, below NM_DROP_REASONS.
+    public func dropped(at index: Int) -> UInt64 {
+        precondition((0..<Int(NM_DROP_REASONS)).contains(index))
+        // SAFETY: the reasons' words follow the four of frames that were not dropped.
+        return unsafe nm_load64(
+            UnsafeRawPointer(page) + (4 + index) * MemoryLayout<UInt64>.stride
+        )
+    }
     /// Frames dropped for any reason.
     public var dropped: UInt64 { DropReason.allCases.reduce(0) { $0 + dropped($1) } }
 

@@ -16,6 +16,8 @@ public import Netmap
     private static var streamSourceKind: UInt64 { @_noLocks get { 6 } }
     private static var datagramSourceKind: UInt64 { @_noLocks get { 7 } }
     private static var socketSinkKind: UInt64 { @_noLocks get { 8 } }
+    private static var replaySourceKind: UInt64 { @_noLocks get { 9 } }
+    private static var captureSinkKind: UInt64 { @_noLocks get { 10 } }
 
     /// The address and the kind.
     public let word: UInt64
@@ -40,6 +42,12 @@ public import Netmap
     }
     var socketSink: UnsafeMutablePointer<SocketSink>? {
         @_noLocks get { unsafe pointer(HostQueue.socketSinkKind) }
+    }
+    var replaySource: UnsafeMutablePointer<ReplaySource>? {
+        @_noLocks get { unsafe pointer(HostQueue.replaySourceKind) }
+    }
+    var captureSink: UnsafeMutablePointer<CaptureSink>? {
+        @_noLocks get { unsafe pointer(HostQueue.captureSinkKind) }
     }
 
     @_noLocks
@@ -73,6 +81,16 @@ public import Netmap
         unsafe make(sink, socketSinkKind)
     }
 
+    /// What sends the frames of a capture file.
+    public static func make(_ source: consuming ReplaySource) -> HostQueue {
+        unsafe make(source, replaySourceKind)
+    }
+
+    /// What keeps frames in a capture file, or counts them.
+    public static func make(_ sink: consuming CaptureSink) -> HostQueue {
+        unsafe make(sink, captureSinkKind)
+    }
+
     private static func make<Queue: ~Copyable>(
         _ queue: consuming Queue,
         _ kind: UInt64
@@ -94,6 +112,10 @@ public import Netmap
         } else if let queue = unsafe datagramSource {
             unsafe HostQueue.free(queue)
         } else if let queue = unsafe socketSink {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe replaySource {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe captureSink {
             unsafe HostQueue.free(queue)
         }
     }
@@ -129,6 +151,8 @@ public import Netmap
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         } else if let queue = unsafe datagramSource {
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
+        } else if let queue = unsafe replaySource {
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         }
     }
 
@@ -138,6 +162,7 @@ public import Netmap
         if let queue = unsafe inboxSource { unsafe queue.pointee.completeCollected() }
         if let queue = unsafe streamSource { unsafe queue.pointee.completeCollected() }
         if let queue = unsafe datagramSource { unsafe queue.pointee.completeCollected() }
+        if let queue = unsafe replaySource { unsafe queue.pointee.completeCollected() }
     }
 
     /// Leaves what was collected where it is, to be collected again.
@@ -146,6 +171,7 @@ public import Netmap
         if let queue = unsafe inboxSource { unsafe queue.pointee.forgetCollected() }
         if let queue = unsafe streamSource { unsafe queue.pointee.forgetCollected() }
         if let queue = unsafe datagramSource { unsafe queue.pointee.forgetCollected() }
+        if let queue = unsafe replaySource { unsafe queue.pointee.forgetCollected() }
     }
 
     /// Looks once more before the worker sleeps.
@@ -154,6 +180,7 @@ public import Netmap
         if let queue = unsafe inboxSource { return unsafe queue.pointee.arm() }
         if let queue = unsafe streamSource { return unsafe queue.pointee.arm() }
         if let queue = unsafe datagramSource { return unsafe queue.pointee.arm() }
+        if let queue = unsafe replaySource { return unsafe queue.pointee.arm() }
         return false
     }
 
@@ -163,6 +190,7 @@ public import Netmap
             if let queue = unsafe inboxSource { return unsafe queue.pointee.place }
             if let queue = unsafe streamSource { return unsafe queue.pointee.place }
             if let queue = unsafe datagramSource { return unsafe queue.pointee.place }
+            if let queue = unsafe replaySource { return unsafe queue.pointee.place }
             return 0
         }
     }
@@ -187,6 +215,14 @@ public import Netmap
             )
         } else if let queue = unsafe socketSink {
             unsafe queue.pointee.deliver(batch, list, count, finisher: &finisher)
+        } else if let queue = unsafe captureSink {
+            unsafe queue.pointee.deliver(
+                batch,
+                list,
+                count,
+                counters: counters,
+                finisher: &finisher
+            )
         }
     }
 }

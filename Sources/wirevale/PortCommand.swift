@@ -274,6 +274,7 @@ extension JSONValue {
     var portNote: String {
         if let reason = self["reason"]?.stringValue { return reason }
         if self["link"] == false { return "link off" }
+        if let progress = self["progress"]?.stringValue { return progress }
         if self["stalled"] == true {
             let who = self["rings"] != nil ? "program" : self["features"] != nil ? "guest" : "peer"
             return "lossless, but its \(who) takes nothing"

@@ -21,6 +21,7 @@ struct Wirevale: ParsableCommand {
               See it work without having any guest:         wirevale demo
               See what this machine can do:                 wirevale doctor
               Ports, counters, reasons of drops:            wirevale port list
+              What passes a port, dropped frames, too:      wirevale capture vale0:vm1 | tcpdump -r -
               Which address is behind which port:           wirevale fdb
               Which thread serves which queue:              wirevale worker
 
@@ -34,7 +35,7 @@ struct Wirevale: ParsableCommand {
         version: EngineVersionText.text,
         subcommands: [
             Serve.self, Qemu.self, QemuArgs.self, Shim.self, PortCommand.self, SwitchCommand.self,
-            Fdb.self,
+            Fdb.self, Capture.self,
             WorkerCommand.self, Monitor.self, Doctor.self, Demo.self, Launch.self,
             PktGen.self, Bridge.self, ValeCtl.self,
         ]

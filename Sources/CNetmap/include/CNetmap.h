@@ -1,4 +1,5 @@
 // What Swift imports from C: layouts, one-instruction inlines, kernel interfaces. No logic.
+#include "capture_io.h"
 #include "counters.h"
 #include "fdb.h"
 #include "host_io.h"

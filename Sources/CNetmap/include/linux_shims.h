@@ -75,7 +75,7 @@ __attribute__((swift_attr("@_noLocks"))) uint32_t nm_own_thread(void);
 void nm_name_thread(const char *name);
 int64_t nm_thread_cpu_ns(int pid, int tid);
 int nm_lock_file(const char *path); // descriptor of the locked file, or -EWOULDBLOCK
-uint64_t nm_monotonic_ns(void);
+__attribute__((swift_attr("@_noLocks"))) uint64_t nm_monotonic_ns(void);
 uint32_t nm_monotonic_seconds(void); // coarse: one tick behind at most, and cheap
 int64_t nm_file_size(int fd);
 int64_t nm_file_block_size(int fd);

@@ -58,6 +58,11 @@ extension MonitorCommand {
             arguments: "[id] " + HostForward.form,
             summary: "says how a rule is removed from a user port"
         ),
+            name: "object_add",
+            arguments: "filter-dump,id=str,netdev=id,file=path[,maxlen=n][,queue=all|rx|tx]",
+            summary: "write the frames of a port to a pcap file"
+        ),
+        Entry(name: "object_del", arguments: "id", summary: "end a filter-dump"),
         Entry(name: "quit", arguments: "", summary: "stop the engine"),
     ]
 
@@ -83,6 +88,7 @@ extension MonitorCommand {
         case .fdb: "info fdb [switch] -- show which addresses are behind which port"
         case .workers: "info workers -- show the threads that move frames"
         case .chardev: "info chardev -- show the sockets made by chardev-add"
+        case .dumps: "info dumps -- show the captures that are being written"
         case .guests: "info guests -- show the guests that NICs can be plugged into"
         case .usernet: "info usernet -- show the ports that lead to the outside"
         case .version: "info version -- show the version of the engine"

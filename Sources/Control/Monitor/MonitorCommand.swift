@@ -17,6 +17,10 @@ public enum MonitorCommand: Sendable, Hashable {
     case chardevAdd(ChardevOptions)
     /// `chardev-remove`.
     case chardevRemove(String)
+    /// `object_add filter-dump`; the arguments of `object-add`.
+    case objectAdd(JSONObject)
+    /// `object_del`.
+    case objectDel(String)
     /// `quit`.
     case quit
     /// An empty line.
@@ -32,6 +36,8 @@ public enum MonitorCommand: Sendable, Hashable {
         case workers
         /// Sockets made by chardev-add.
         case chardev
+        /// Captures that are being written.
+        case dumps
         /// Guests that NICs can be plugged into.
         case guests
         /// Ports that lead to the outside.
@@ -118,6 +124,15 @@ public enum MonitorCommand: Sendable, Hashable {
             guard let id = words.next() else { throw .missing("id") }
             return .chardevRemove(id)
         case "hostfwd_add", "hostfwd_remove": throw try hostForward(&words)
+        case "object_add":
+            guard let text = words.next() else { throw .missing("qom-type") }
+            let object = try SchemaValidator()
+                .typed(KeyValueText(text, implied: "qom-type"), as: "ObjectOptions")
+            _ = try DumpOptions(object: object)
+            return .objectAdd(object)
+        case "object_del":
+            guard let id = words.next() else { throw .missing("id") }
+            return .objectDel(id)
         default: return .quit
         }
     }
@@ -184,6 +199,7 @@ public enum MonitorCommand: Sendable, Hashable {
             QMPRequest("query-fdb", name.map { ["switch": .string($0)] } ?? [:])
         case .info(.workers, _): QMPRequest("query-workers")
         case .info(.chardev, _): QMPRequest("query-chardev")
+        case .info(.dumps, _): QMPRequest("query-dumps")
         case .info(.guests, _): QMPRequest("query-guests")
         case .info(.usernet, _): QMPRequest("query-ports")
         case .info(.version, _): QMPRequest("query-version")
@@ -193,6 +209,8 @@ public enum MonitorCommand: Sendable, Hashable {
             QMPRequest("set_link", ["name": .string(name), "up": .bool(up)])
         case .chardevAdd(let options): QMPRequest("chardev-add", options.arguments)
         case .chardevRemove(let id): QMPRequest("chardev-remove", ["id": .string(id)])
+        case .objectAdd(let arguments): QMPRequest("object-add", arguments)
+        case .objectDel(let id): QMPRequest("object-del", ["id": .string(id)])
         case .quit: QMPRequest("quit")
         }
     }

@@ -11,6 +11,12 @@ public enum MonitorReport {
         case .workers: return rows.map(workerLine).joined()
         case .chardev:
             return rows.map { "\(text($0, "label")): filename=\(text($0, "filename"))\n" }.joined()
+        case .dumps:
+            return rows.map { dump in
+                "\(text(dump, "id")): \(text(dump, "name")) file=\(text(dump, "file"))"
+                    + ",state=\(text(dump, "state")),packets=\(text(dump, "packets"))"
+                    + ",dropped=\(text(dump, "dropped"))\n"
+            }.joined()
         case .guests:
             return rows.map { guest in
                 let ports = guest["ports"]?.arrayValue?.compactMap(\.stringValue) ?? []

@@ -21,6 +21,8 @@ extension NetdevOptions {
         case vde(VdeOptions)
         /// A static tunnel to another host.
         case l2tpv3(L2TPv3Options)
+        /// A capture file, sent or written.
+        case pcap(PcapOptions)
 
         init(_ arguments: JSONObject, fileExists: (String) -> Bool) throws(QMPError) {
             // The schema has let no other type through.
@@ -33,6 +35,7 @@ extension NetdevOptions {
             case UserOptions.type: self = .user(try UserOptions(arguments))
             case VdeOptions.type: self = .vde(try VdeOptions(arguments))
             case L2TPv3Options.type: self = .l2tpv3(try L2TPv3Options(arguments))
+            case PcapOptions.type: self = .pcap(try PcapOptions(arguments))
             default: self = .netmap(try NetmapOptions(arguments, fileExists: fileExists))
             }
         }
@@ -49,6 +52,7 @@ extension NetdevOptions {
             case .user(let options): options
             case .vde(let options): options
             case .l2tpv3(let options): options
+            case .pcap(let options): options
             }
         }
 

@@ -54,6 +54,7 @@ extension Schema {
                 .optional("dns-address", .string, "where guests find a name server"),
                 .optional("hostfwd", .array(of: .string), "what comes in by a user port"),
                 .optional("reason", .string, "why the port is down"),
+                .optional("progress", .string, "of a replay: how far it is"),
                 .required("stats64", .named("PortStats")),
                 .required("drops", .named("PortDrops"), "dropped frames by reason"),
             ]

@@ -21,6 +21,7 @@ extension Schema {
                 Variant(value: "user", type: "NetdevUserOptions"),
                 Variant(value: "vde", type: "NetdevVdeOptions"),
                 Variant(value: "l2tpv3", type: "NetdevL2TPv3Options"),
+                Variant(value: "pcap", type: "NetdevPcapOptions"),
             ]
         ),
         ObjectType(
@@ -53,6 +54,20 @@ extension Schema {
                     .string,
                     "program that makes the interface, default the engine"
                 ),
+            ]
+        ),
+        hostPort(
+            "NetdevPcapOptions",
+            [
+                .optional(
+                    "mode",
+                    .named("PcapMode"),
+                    "send a file's frames (default) or keep frames"
+                ),
+                .optional("file", .string, "path of the capture file; a sink needs none to count"),
+                .optional("rate", .string, "original (default), max, or like 1000pps or 10Mbit"),
+                .optional("loop", .integer, "how often all frames go, default 1; 0: for ever"),
+                .optional("start", .boolean, "begin at once (default), or with port-set run=on"),
             ]
         ),
         ObjectType(
@@ -164,6 +179,11 @@ extension Schema {
                 .required("name", .string, "id of the port, or its ifname"),
                 .optional("lossless", .boolean, "whether senders wait while the port is full"),
                 .optional("lossless-timeout", .integer, "milliseconds; 0: for ever"),
+                .optional(
+                    "run",
+                    .boolean,
+                    "go on with a replay, or begin again at its end; or stop"
+                ),
             ]
         ),
         ObjectType(

@@ -4,11 +4,11 @@
 extension Schema {
     /// The schema of Wirevale's control socket.
     public static let wirevale = Schema(
-        commands: sessionCommands + portCommands + guestCommands + switchCommands,
+        commands: sessionCommands + portCommands + dumpCommands + guestCommands + switchCommands,
         events: allEvents,
-        objects: optionTypes + socketTypes + tunnelTypes + argumentTypes + resultTypes
+        objects: optionTypes + socketTypes + tunnelTypes + argumentTypes + dumpTypes + resultTypes
             + eventTypes,
-        enumerations: allEnumerations
+        enumerations: allEnumerations + dumpEnumerations
     )
 
     private static let sessionCommands: [Command] = [
@@ -78,7 +78,7 @@ extension Schema {
         ),
         Command(
             name: "port-set",
-            summary: "Change a netmap program's port while it is open",
+            summary: "Change a port while frames pass: waiting for a program, a replay",
             arguments: "port-set-arg",
             returns: nil
         ),
@@ -215,7 +215,7 @@ extension Schema {
             name: "NetClientDriver",
             values: [
                 "netmap", "vhost-user", "tap", "bridge", "stream", "dgram", "socket", "user", "vde",
-                "l2tpv3",
+                "l2tpv3", "pcap",
             ]
         ),
         Enumeration(name: "ChardevBackendKind", values: ["socket"]),

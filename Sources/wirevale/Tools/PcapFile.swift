@@ -1,6 +1,7 @@
-// Reading capture files of the classic pcap format, either byte order, microseconds or nanoseconds.
+// Reading whole capture files, for tools that send what is in them.
 
 internal import Glibc
+internal import Wire
 
 /// The frames of a capture file.
 struct PcapFile {
@@ -11,49 +12,32 @@ struct PcapFile {
     }
 
     private(set) var records: [Record] = []
+    /// Why the file ends before its last frame does, if so.
+    private(set) var truncation: CaptureError?
 
     /// Reads a whole file.
     init(_ path: String) throws {
         let bytes = try PcapFile.read(path)
-        func wrong(_ what: String) -> Failure {
-            Failure(.noInput, "'\(path)' is no pcap file of Ethernet frames: \(what)")
-        }
-        guard bytes.count >= 24 else { throw wrong("it has \(bytes.count) bytes") }
-        let magic = PcapFile.word(bytes, 0, isSwapped: false)
-        let (isSwapped, unit): (Bool, UInt64) =
-            switch magic {
-            case 0xa1b2_c3d4: (false, 1000)
-            case 0xd4c3_b2a1: (true, 1000)
-            case 0xa1b2_3c4d: (false, 1)
-            case 0x4d3c_b2a1: (true, 1)
-            case 0x0a0d_0d0a: throw wrong("it is a pcapng file; 'editcap -F pcap' converts it")
-            default: throw wrong("it does not begin like one")
-            }
-        let link = PcapFile.word(bytes, 20, isSwapped: isSwapped) & 0xffff
-        guard link == 1 else { throw wrong("its link type is \(link), Ethernet is 1") }
-        var at = 24
-        while at + 16 <= bytes.count {
-            let seconds = UInt64(PcapFile.word(bytes, at, isSwapped: isSwapped))
-            let fraction = UInt64(PcapFile.word(bytes, at + 4, isSwapped: isSwapped))
-            let length = Int(PcapFile.word(bytes, at + 8, isSwapped: isSwapped))
-            at += 16
-            guard length <= bytes.count - at else {
-                throw wrong("frame \(records.count + 1) is cut off")
-            }
-            records.append(
-                Record(
-                    time: seconds * 1_000_000_000 + fraction * unit,
-                    bytes: Array(bytes[at..<at + length])
+        do throws(CaptureError) {
+            var reader = try CaptureReader(bytes.span)
+            while let record = try reader.next(bytes.span) {
+                let end = record.offset + record.length
+                records.append(
+                    Record(time: record.time ?? 0, bytes: Array(bytes[record.offset..<end]))
                 )
-            )
-            at += length
+            }
+            truncation = reader.truncation
+        } catch {
+            throw Failure(.noInput, "'\(path)' is no pcap file of Ethernet frames: \(error)")
         }
-        guard !records.isEmpty else { throw wrong("there is no frame in it") }
-    }
-
-    private static func word(_ bytes: [UInt8], _ at: Int, isSwapped: Bool) -> UInt32 {
-        let value = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[at + $1]) << UInt32(8 * $1) }
-        return isSwapped ? value.byteSwapped : value
+        guard !records.isEmpty else {
+            throw Failure(
+                .noInput,
+                "there is no frame in '\(path)'"
+                    + (truncation.map { " that is whole; \($0)" } ?? "")
+            )
+        }
+        if let truncation { Terminal.diagnose("'\(path)' is cut: \(truncation)") }
     }
 
     private static func read(_ path: String) throws -> [UInt8] {
