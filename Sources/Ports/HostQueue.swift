@@ -13,6 +13,10 @@ public import Netmap
     @inlinable public static var firstKind: UInt64 { @_noLocks get { 4 } }
     private static var inboxSourceKind: UInt64 { @_noLocks get { 4 } }
     private static var tapSinkKind: UInt64 { @_noLocks get { 5 } }
+    private static var packetSourceKind: UInt64 { @_noLocks get { 12 } }
+    private static var packetSinkKind: UInt64 { @_noLocks get { 13 } }
+    private static var xdpSourceKind: UInt64 { @_noLocks get { 14 } }
+    private static var xdpSinkKind: UInt64 { @_noLocks get { 15 } }
 
     /// The address and the kind.
     public let word: UInt64
@@ -28,6 +32,18 @@ public import Netmap
     }
     var tapSink: UnsafeMutablePointer<TapSink>? {
         @_noLocks get { unsafe pointer(HostQueue.tapSinkKind) }
+    }
+    var packetSource: UnsafeMutablePointer<PacketSource>? {
+        @_noLocks get { unsafe pointer(HostQueue.packetSourceKind) }
+    }
+    var packetSink: UnsafeMutablePointer<PacketSink>? {
+        @_noLocks get { unsafe pointer(HostQueue.packetSinkKind) }
+    }
+    var xdpSource: UnsafeMutablePointer<XDPSource>? {
+        @_noLocks get { unsafe pointer(HostQueue.xdpSourceKind) }
+    }
+    var xdpSink: UnsafeMutablePointer<XDPSink>? {
+        @_noLocks get { unsafe pointer(HostQueue.xdpSinkKind) }
     }
 
     @_noLocks
@@ -46,6 +62,26 @@ public import Netmap
         unsafe make(sink, tapSinkKind)
     }
 
+    /// What comes from a packet socket.
+    public static func make(_ source: consuming PacketSource) -> HostQueue {
+        unsafe make(source, packetSourceKind)
+    }
+
+    /// What goes to a packet socket.
+    public static func make(_ sink: consuming PacketSink) -> HostQueue {
+        unsafe make(sink, packetSinkKind)
+    }
+
+    /// What comes from an AF_XDP socket.
+    public static func make(_ source: consuming XDPSource) -> HostQueue {
+        unsafe make(source, xdpSourceKind)
+    }
+
+    /// What goes to an AF_XDP socket.
+    public static func make(_ sink: consuming XDPSink) -> HostQueue {
+        unsafe make(sink, xdpSinkKind)
+    }
+
     private static func make<Queue: ~Copyable>(
         _ queue: consuming Queue,
         _ kind: UInt64
@@ -62,6 +98,14 @@ public import Netmap
             unsafe HostQueue.free(queue)
         } else if let queue = unsafe tapSink {
             unsafe HostQueue.free(queue)
+        } else if let queue = unsafe packetSource {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe packetSink {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe xdpSource {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe xdpSink {
+            unsafe HostQueue.free(queue)
         }
     }
 
@@ -75,6 +119,7 @@ public import Netmap
         @_noLocks get {
             if let queue = unsafe inboxSource { return unsafe queue.pointee.fault }
             if let queue = unsafe tapSink { return unsafe queue.pointee.fault }
+            if let queue = unsafe packetSink { return unsafe queue.pointee.fault }
             return 0
         }
     }
@@ -90,25 +135,43 @@ public import Netmap
     ) {
         if let queue = unsafe inboxSource {
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
+        } else if let queue = unsafe packetSource {
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
+        } else if let queue = unsafe xdpSource {
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         }
     }
 
     /// Frees the frames that were collected.
     @_noLocks
     public func completeCollected() {
-        if let queue = unsafe inboxSource { unsafe queue.pointee.completeCollected() }
+        if let queue = unsafe inboxSource {
+            unsafe queue.pointee.completeCollected()
+        } else if let queue = unsafe packetSource {
+            unsafe queue.pointee.completeCollected()
+        } else if let queue = unsafe xdpSource {
+            unsafe queue.pointee.completeCollected()
+        }
     }
 
     /// Leaves what was collected where it is, to be collected again.
     @_noLocks
     public func forgetCollected() {
-        if let queue = unsafe inboxSource { unsafe queue.pointee.forgetCollected() }
+        if let queue = unsafe inboxSource {
+            unsafe queue.pointee.forgetCollected()
+        } else if let queue = unsafe packetSource {
+            unsafe queue.pointee.forgetCollected()
+        } else if let queue = unsafe xdpSource {
+            unsafe queue.pointee.forgetCollected()
+        }
     }
 
     /// Looks once more before the worker sleeps.
     @_noLocks
     public func arm() -> Bool {
         if let queue = unsafe inboxSource { return unsafe queue.pointee.arm() }
+        if let queue = unsafe packetSource { return unsafe queue.pointee.arm() }
+        if let queue = unsafe xdpSource { return unsafe queue.pointee.arm() }
         return false
     }
 
@@ -116,6 +179,8 @@ public import Netmap
     public var place: UInt32 {
         @_noLocks get {
             if let queue = unsafe inboxSource { return unsafe queue.pointee.place }
+            if let queue = unsafe packetSource { return unsafe queue.pointee.place }
+            if let queue = unsafe xdpSource { return unsafe queue.pointee.place }
             return 0
         }
     }
@@ -131,6 +196,22 @@ public import Netmap
         finisher: inout OffloadFinisher
     ) {
         if let queue = unsafe tapSink {
+            unsafe queue.pointee.deliver(
+                batch,
+                list,
+                count,
+                counters: counters,
+                finisher: &finisher
+            )
+        } else if let queue = unsafe packetSink {
+            unsafe queue.pointee.deliver(
+                batch,
+                list,
+                count,
+                counters: counters,
+                finisher: &finisher
+            )
+        } else if let queue = unsafe xdpSink {
             unsafe queue.pointee.deliver(
                 batch,
                 list,

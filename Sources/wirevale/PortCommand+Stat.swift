@@ -40,6 +40,13 @@ extension PortCommand {
                 let peer = port["connected"] == true ? "connected" : "nobody connected"
                 lines.append("  socket    \(socket) (\(who), \(peer))")
             }
+            if let interface = port["interface"]?.stringValue {
+                let manner = port["xdp"]?.stringValue.map { " (\($0))" } ?? ""
+                lines.append("  interface \(interface)\(manner)")
+            }
+            for warning in port["warnings"]?.arrayValue ?? [] {
+                lines.append("  warning   \(warning.stringValue ?? "")")
+            }
             let features = (port["features"]?.arrayValue ?? []).compactMap(\.stringValue)
             if !features.isEmpty { lines.append("  features  " + features.joined(separator: " ")) }
             for (direction, meaning) in [("rx", "from the port"), ("tx", "to the port")] {

@@ -256,6 +256,13 @@ extension JSONValue {
         return self["connected"] == true ? "the guest's driver is not running" : "nobody connected"
     }
 
+    /// How a port that carries frames does it, where there are several ways.
+    var portManner: String {
+        guard let manner = self["xdp"]?.stringValue else { return "" }
+        let warnings = self["warnings"]?.arrayValue?.count ?? 0
+        return warnings == 0 ? manner : "\(manner); warnings: port stat"
+    }
+
     /// A member as a table shows it: nothing at all when it is missing.
     func text(_ key: String) -> String {
         switch self[key] {

@@ -4,6 +4,7 @@
 #include "host_io.h"
 #include "linux_shims.h"
 #include "net/netmap.h"
+#include "nic_io.h"
 #include "netmap_wire.h"
 #include "shm.h"
 #include "virtio_abi.h"

@@ -9,12 +9,18 @@ extension NetdevOptions {
         case vhostUser(VhostUserOptions)
         /// An interface of the host whose other end is the port.
         case tap(TapOptions)
+        /// An interface of the host, by a packet socket.
+        case packet(PacketOptions)
+        /// An interface of the host, by AF_XDP.
+        case xdp(XDPOptions)
 
         init(_ arguments: JSONObject, fileExists: (String) -> Bool) throws(QMPError) {
             // The schema has let no other type through.
             switch arguments["type"]?.stringValue {
             case VhostUserOptions.type: self = .vhostUser(try VhostUserOptions(arguments))
             case TapOptions.type, TapOptions.bridgeType: self = .tap(try TapOptions(arguments))
+            case PacketOptions.type: self = .packet(try PacketOptions(arguments))
+            case XDPOptions.type: self = .xdp(try XDPOptions(arguments))
             default: self = .netmap(try NetmapOptions(arguments, fileExists: fileExists))
             }
         }
@@ -25,6 +31,8 @@ extension NetdevOptions {
             case .netmap(let options): options
             case .vhostUser(let options): options
             case .tap(let options): options
+            case .packet(let options): options
+            case .xdp(let options): options
             }
         }
 

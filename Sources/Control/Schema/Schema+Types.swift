@@ -15,6 +15,8 @@ extension Schema {
                 Variant(value: "vhost-user", type: "NetdevVhostUserOptions"),
                 Variant(value: "tap", type: "NetdevTapOptions"),
                 Variant(value: "bridge", type: "NetdevBridgeOptions"),
+                Variant(value: "packet", type: "NetdevPacketOptions"),
+                Variant(value: "af-xdp", type: "NetdevAFXDPOptions"),
             ]
         ),
         ObjectType(
@@ -47,6 +49,31 @@ extension Schema {
                     .string,
                     "program that makes the interface, default the engine"
                 ),
+            ]
+        ),
+        hostPort(
+            "NetdevPacketOptions",
+            [
+                .required("ifname", .string, "the interface"),
+                .optional("qdisc-bypass", .boolean, "send past the queueing discipline"),
+                .optional("promisc", .boolean, "hear frames to all addresses, default on"),
+            ]
+        ),
+        hostPort(
+            "NetdevAFXDPOptions",
+            [
+                .required("ifname", .string, "the interface"),
+                .optional(
+                    "mode",
+                    .named("AFXDPMode"),
+                    "where the XDP program runs; native if the driver can, else skb, if left out"
+                ),
+                .optional("force-copy", .boolean, "no zero-copy, even if the driver can"),
+                queues,
+                .optional("start-queue", .integer, "the first queue of the interface, default 0"),
+                .optional("inhibit", .boolean, "load no XDP program: there is one"),
+                .optional("sock-fds", .string, "sockets that are in its map, 'fd:fd:...'"),
+                .optional("map-path", .string, "where its map is pinned"),
             ]
         ),
         ObjectType(

@@ -200,7 +200,11 @@ extension Schema {
 
     private static let allEnumerations: [Enumeration] = [
         Enumeration(name: "QMPCapability", values: ["oob"]),
-        Enumeration(name: "NetClientDriver", values: ["netmap", "vhost-user", "tap", "bridge"]),
+        Enumeration(
+            name: "NetClientDriver",
+            values: ["netmap", "vhost-user", "tap", "bridge", "packet", "af-xdp"]
+        ),
+        Enumeration(name: "AFXDPMode", values: ["native", "skb"]),
         Enumeration(name: "ChardevBackendKind", values: ["socket"]),
         Enumeration(name: "SocketAddressType", values: ["unix"]),
         Enumeration(name: "PortRole", values: ["server", "client"]),
