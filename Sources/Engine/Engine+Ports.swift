@@ -90,7 +90,7 @@ extension Engine {
         case .netmap, .vhostUser: unsafe makeGuestPort(options, socket, place)
         case .tap(let tap): unsafe try TapPort(options, tap, place)
         case .packet(let packet): unsafe PacketPort(options, packet, place)
-        case .xdp(let xdp): unsafe XDPPort(options, xdp, place)
+        case .xdp(let xdp): unsafe try XDPPort(options, xdp, place)
         }
     }
 

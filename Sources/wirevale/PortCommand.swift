@@ -46,7 +46,7 @@ struct PortCommand: ParsableCommand {
                     port.text("ifname"), port.text("id"), port.text("operstate"),
                     port.text("type"), stats?["rx"]?.text("packets") ?? "0",
                     stats?["tx"]?.text("packets") ?? "0", String(dropped[0] + dropped[1]),
-                    port.portNote,
+                    port.portNote.isEmpty ? port.portManner : port.portNote,
                 ])
             }
             Terminal.output(table.text())

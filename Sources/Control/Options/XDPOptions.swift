@@ -25,8 +25,8 @@ public struct XDPOptions: BackendOptions {
     public let startQueue: Int
     /// Whether somebody else has loaded an XDP program.
     public let inhibits: Bool
-    /// Sockets that somebody else has made, one for each queue; descriptors of the engine.
-    public let sockets: [Int32]
+    /// Sockets that somebody else has made, one for each queue, as `getfd` has named them.
+    public let sockets: [String]
     /// Where somebody else's map of sockets is pinned.
     public let mapPath: String?
 
@@ -39,7 +39,7 @@ public struct XDPOptions: BackendOptions {
         startQueue = arguments["start-queue"]?.integerValue ?? 0
         inhibits = arguments["inhibit"]?.boolValue ?? false
         mapPath = arguments["map-path"]?.stringValue
-        sockets = try Self.descriptors(arguments["sock-fds"]?.stringValue)
+        sockets = arguments["sock-fds"]?.stringValue?.split(separator: ":").map(String.init) ?? []
         try NetdevOptions.refuseLossless(arguments, Self.type)
         guard (0...65_535).contains(startQueue) else {
             throw .expects("start-queue", "a queue from 0 to 65535, not \(startQueue)")
@@ -67,18 +67,6 @@ public struct XDPOptions: BackendOptions {
         }
     }
 
-    private static func descriptors(_ text: String?) throws(QMPError) -> [Int32] {
-        guard let text else { return [] }
-        var numbers: [Int32] = []
-        for word in text.split(separator: ":", omittingEmptySubsequences: false) {
-            guard let number = Int32(word), number >= 0 else {
-                throw .expects("sock-fds", "descriptors with ':' between them, not '\(text)'")
-            }
-            numbers.append(number)
-        }
-        return numbers
-    }
-
     /// The arguments that are not at their defaults.
     public var members: JSONObject {
         var object: JSONObject = ["ifname": .string(ifname)]
@@ -89,7 +77,7 @@ public struct XDPOptions: BackendOptions {
         if inhibits { object["inhibit"] = true }
         if let mapPath { object["map-path"] = .string(mapPath) }
         if !sockets.isEmpty {
-            object["sock-fds"] = .string(sockets.map(String.init).joined(separator: ":"))
+            object["sock-fds"] = .string(sockets.joined(separator: ":"))
         }
         return object
     }

@@ -72,7 +72,7 @@ extension Schema {
                 queues,
                 .optional("start-queue", .integer, "the first queue of the interface, default 0"),
                 .optional("inhibit", .boolean, "load no XDP program: there is one"),
-                .optional("sock-fds", .string, "sockets that are in its map, 'fd:fd:...'"),
+                .optional("sock-fds", .string, "sockets that are in its map, 'name:name', from getfd"),
                 .optional("map-path", .string, "where its map is pinned"),
             ]
         ),

@@ -150,7 +150,7 @@ import Ports
     func tryNow() {
         guard let retryTimer else { return }
         loop.cancel(retryTimer)
-        attempts = 0
+        attempts = 1
         retry()
     }
 

@@ -10,12 +10,21 @@ import Ports
 @safe final class XDPPort: InterfacePort {
     private let xdp: XDPOptions
     private var program: XDPProgram?
+    /// Sockets that were passed for the port, and are not bound yet.
+    private var passed: [OwnedDescriptor] = []
     private var sockets: [XDPSocket] = []
     private var hold: PromiscuousHold?
     private var mtuOfSockets = 0
 
-    init(_ options: NetdevOptions, _ xdp: XDPOptions, _ place: PortPlace) {
+    init(_ options: NetdevOptions, _ xdp: XDPOptions, _ place: PortPlace) throws(QMPError) {
         self.xdp = xdp
+        for name in xdp.sockets {
+            let file = try unsafe place.takeFile(name)
+            guard XDPSocket.isOne(file.number) else {
+                throw QMPError("sock-fds: '\(name)' is no AF_XDP socket")
+            }
+            passed.append(file)
+        }
         unsafe super.init(options, interface: xdp.ifname, pairs: xdp.queues, place)
     }
 
@@ -27,6 +36,14 @@ import Ports
                     + "see start-queue and queues"
             )
         }
+        guard xdp.sockets.isEmpty || !passed.isEmpty else {
+            throw QMPError(
+                "the sockets that were passed for \(ifname) were those of an interface that is gone; "
+                    + "remove the port and add it with new ones"
+            )
+        }
+        let given = passed
+        passed = []
         let program = try makeProgram(interface)
         self.program = program
         mtuOfSockets = interface.mtu
@@ -34,7 +51,7 @@ import Ports
             let socket = try XDPSocket(
                 interface,
                 queue: xdp.startQueue + index,
-                given: xdp.sockets.isEmpty ? nil : try given(xdp.sockets[index])
+                given: given.isEmpty ? nil : given[index]
             )
             try socket.bind(copies: xdp.forcesCopy || program?.isNative == false)
             sockets.append(socket)
@@ -64,17 +81,6 @@ import Ports
             isNative: xdp.mode.map { $0 == .native },
             queues: interface.queues
         )
-    }
-
-    /// A socket that was handed to the engine when it was started.
-    private func given(_ number: Int32) throws -> OwnedDescriptor {
-        guard XDPSocket.isOne(number) else {
-            throw QMPError(
-                "sock-fds: the engine has no AF_XDP socket as descriptor \(number); it takes them over "
-                    + "from whoever starts it"
-            )
-        }
-        return OwnedDescriptor(try SystemError.check(fcntl(number, F_DUPFD_CLOEXEC, 0), "dup"))
     }
 
     private func lookAtOffloads(_ interface: NetworkInterface, inStack: Bool) {

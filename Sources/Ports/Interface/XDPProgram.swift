@@ -48,12 +48,12 @@ public final class XDPProgram: Sendable {
         var result: Int32 = -EOPNOTSUPP
         var isNative = wanted ?? true
         if isNative {
-            result = nm_bpf_attach(program.number, interface.index, NM_XDP_DRV_MODE)
+            result = nm_bpf_attach(program.number, interface.index, UInt32(NM_XDP_DRV_MODE))
         }
         // Taken already, or not allowed: elsewhere it is the same.
         if wanted != true, result < 0, ![-EBUSY, -EEXIST, -EPERM, -ENODEV].contains(result) {
             isNative = false
-            result = nm_bpf_attach(program.number, interface.index, NM_XDP_SKB_MODE)
+            result = nm_bpf_attach(program.number, interface.index, UInt32(NM_XDP_SKB_MODE))
         }
         guard result >= 0 else {
             throw XDPProgram.explain(-result, interface, isNative: isNative)

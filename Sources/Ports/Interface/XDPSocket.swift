@@ -92,7 +92,7 @@ public struct InterfaceError: Error, CustomStringConvertible {
         ]
         for (ring, size) in sizes {
             _ = try SystemError.check(
-                nm_xdp_ring(number, Int32(ring.rawValue), UInt32(size)),
+                nm_xdp_ring(number, Int32(ring), UInt32(size)),
                 what
             )
         }
@@ -100,7 +100,7 @@ public struct InterfaceError: Error, CustomStringConvertible {
         _ = try SystemError.check(unsafe nm_xdp_layout(number, &layout), what)
         var mappings: [Mapping] = []
         func map(
-            _ ring: UInt32,
+            _ ring: Int,
             _ offsets: nm_xdp_offsets,
             _ size: Int,
             _ stride: Int
