@@ -100,6 +100,7 @@ public import Netmap
     ) {
         var done = 0
         var piece = 0
+        var hasTriedAgain = false
         while done < queued {
             let n = unsafe Int(
                 nm_send_frames(file, pieces + piece, counts + done, Int32(queued - done))
@@ -112,6 +113,11 @@ public import Netmap
             }
             let code = Int32(truncatingIfNeeded: -n)
             let index = unsafe Int(indices[done])
+            // Once it is the news that the interface was down, not that it is.
+            if code == ENETDOWN, !hasTriedAgain {
+                hasTriedAgain = true
+                continue
+            }
             if code == EAGAIN || code == ENETDOWN {
                 // Nor would it take the others.
                 counters.drop(code == EAGAIN ? .ringFull : .linkDown, queued - done)
