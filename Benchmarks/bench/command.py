@@ -74,6 +74,12 @@ def host_options(parser, name="--rounds"):
     group.add_argument("--no-guests", dest="host_guests", action="store_false", help="only between namespaces")
 
 
+def nic_options(parser, name="--rounds"):
+    group = parser.add_argument_group("nic")
+    group.add_argument(name, dest="nic_rounds", type=int, default=5, metavar="N", help="visits to each variant (%(default)s)")
+    group.add_argument("--nic-seconds", type=float, default=1, metavar="S", help="length of each measurement (%(default)s)")
+
+
 def report_options(parser):
     group = parser.add_argument_group("report")
     group.add_argument("--json", metavar="FILE", help="write the figures to FILE as well")

@@ -11,6 +11,13 @@ public struct PacketOptions: BackendOptions {
     /// Whether the interface hears frames to all addresses.
     public let isPromiscuous: Bool
 
+    /// An interface, with everything else as it is by default.
+    public init(ifname: String) {
+        self.ifname = ifname
+        bypassesQdisc = false
+        isPromiscuous = true
+    }
+
     init(_ arguments: JSONObject) throws(QMPError) {
         ifname = arguments["ifname"]?.stringValue ?? ""
         try TapOptions.check(interface: ifname, "ifname")

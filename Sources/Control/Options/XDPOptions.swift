@@ -30,6 +30,18 @@ public struct XDPOptions: BackendOptions {
     /// Where somebody else's map of sockets is pinned.
     public let mapPath: String?
 
+    /// An interface's first queues, with everything else as it is by default.
+    public init(ifname: String, queues: Int) {
+        self.ifname = ifname
+        self.queues = queues
+        mode = nil
+        forcesCopy = false
+        startQueue = 0
+        inhibits = false
+        sockets = []
+        mapPath = nil
+    }
+
     init(_ arguments: JSONObject) throws(QMPError) {
         ifname = arguments["ifname"]?.stringValue ?? ""
         try TapOptions.check(interface: ifname, "ifname")
