@@ -146,7 +146,7 @@ let package = Package(
         ),
         .testTarget(
             name: "PortsTests",
-            dependencies: ["CNetmap", "Netmap", "Ports", "TestSupport"],
+            dependencies: ["CNetmap", "Netmap", "Ports", "TestSupport", "Wire"],
             swiftSettings: settings
         ),
         .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: settings),

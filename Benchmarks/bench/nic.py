@@ -118,10 +118,7 @@ class DPDK:
     def frames(self, way):
         if way == "transmit":
             return sent_into(self.interface)
-        self.process.said = ""
-        self.process.child.stdin.write(b"show port stats 0\n")
-        self.process.child.stdin.flush()
-        return int(self.process.expect(r"RX-packets:\s*(\d+)")[1])
+        return self.process.statistics()["ipackets"]
 
     def end(self):
         self.process.kill()
@@ -138,7 +135,8 @@ class Bench:
         for make in (
             lambda name: Port(self, "af-xdp native", name, type="af-xdp", mode="native"),
             lambda name: Port(self, "af-xdp skb", name, type="af-xdp", mode="skb"),
-            lambda name: Port(self, "packet (TPACKET_V3)", name, type="packet"),
+            lambda name: Port(self, "packet", name, type="packet"),
+            lambda name: Port(self, "packet ring=on (TPACKET_V3)", name, type="packet", ring=True),
             lambda name: PlainSocket(self, name),
             lambda name: DPDK(self, "DPDK net_af_xdp", name, f"net_af_xdp{{}},iface={name}"),
             lambda name: DPDK(self, "DPDK net_af_packet", name, f"net_af_packet{{}},iface={name}"),
@@ -205,7 +203,7 @@ def measure(options):
         names = [variant.name for variant in bench.variants]
     figures = []
     for way, rows in seen.items():
-        for ours in names[:3]:
+        for ours in names[:4]:
             made = Figure(PART, f"{way}, {ours}", "million frames a second", f"Benchmarks/nic --rounds {options.nic_rounds}",
                           Sample.of(rows[ours]), digits=3)
             made.peers = {name: Sample.of(rows[name]) for name in names if name != ours and name in rows}

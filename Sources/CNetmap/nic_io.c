@@ -75,10 +75,13 @@ int nm_packet_open(int ifindex, int flags, uint32_t blocks, uint32_t block_size)
         .tp_frame_nr = block_size / 2048 * blocks,
         .tp_retire_blk_tov = 1,
     };
-    if (set(fd, SOL_PACKET, PACKET_VERSION, version) || set(fd, SOL_PACKET, PACKET_VNET_HDR, 1) ||
-        set(fd, SOL_PACKET, PACKET_RESERVE, NM_PACKET_RESERVE) ||
-        setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring) < 0)
+    if (set(fd, SOL_PACKET, PACKET_VNET_HDR, 1)) return fail(fd);
+    if (blocks && (set(fd, SOL_PACKET, PACKET_VERSION, version) ||
+                   set(fd, SOL_PACKET, PACKET_RESERVE, NM_PACKET_RESERVE) ||
+                   setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring) < 0))
         return fail(fd);
+    if (!blocks && set(fd, SOL_PACKET, PACKET_AUXDATA, 1)) return fail(fd);
+    if (set(fd, SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)) (void)set(fd, SOL_SOCKET, SO_RCVBUF, 1 << 22);
     // Kernels before 4.20 have it not; what we sent ourselves is left out by its kind then.
     (void)set(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
     if ((flags & NM_PACKET_BYPASS) && set(fd, SOL_PACKET, PACKET_QDISC_BYPASS, 1)) return fail(fd);
@@ -99,8 +102,32 @@ int nm_packet_probe(void) {
     return fd < 0 ? -errno : fd;
 }
 
+int64_t nm_packet_receive(int fd, void *buffer, size_t size, uint32_t *tag) {
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+    } notes;
+    struct sockaddr_ll from;
+    struct iovec piece = {buffer, size};
+    struct msghdr message = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &piece, .msg_iovlen = 1,
+                             .msg_control = &notes, .msg_controllen = sizeof notes};
+    ssize_t n;
+    do n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_TRUNC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) return -errno;
+    *tag = 0;
+    struct cmsghdr *note = CMSG_FIRSTHDR(&message);
+    if (note && note->cmsg_level == SOL_PACKET && note->cmsg_type == PACKET_AUXDATA) {
+        struct tpacket_auxdata data;
+        memcpy(&data, CMSG_DATA(note), sizeof data);
+        uint32_t type = data.tp_status & TP_STATUS_VLAN_TPID_VALID ? data.tp_vlan_tpid : ETH_P_8021Q;
+        if (data.tp_status & TP_STATUS_VLAN_VALID) *tag = type << 16 | data.tp_vlan_tci;
+    }
+    return from.sll_pkttype == PACKET_OUTGOING ? 0 : n;
+}
+
 int64_t nm_packet_losses(int fd) {
-    struct tpacket_stats_v3 stats;
+    struct tpacket_stats_v3 stats; // begins as that of sockets without a ring
     socklen_t size = sizeof stats;
     return getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size) < 0 ? -errno : stats.tp_drops;
 }

@@ -128,7 +128,7 @@ import Testing
             ("af-xdp,id=x,port=vale0:x,ifname=eth0,mode=fast", "mode"),
             ("af-xdp,id=x,port=vale0:x,ifname=eth0,start-queue=-1", "from 0 to 65535, not -1"),
             ("af-xdp,id=x,port=vale0:x,ifname=eth0,inhibit=on", "how would frames find the port"),
-            ("af-xdp,id=x,port=vale0:x,ifname=eth0,map-path=/m", "on with 'sock-fds' or 'map-path'"),
+            ("af-xdp,id=x,port=vale0:x,ifname=eth0,map-path=/m", "on with 'sock-fds'"),
             (
                 "af-xdp,id=x,port=vale0:x,ifname=eth0,inhibit=on,sock-fds=a:b",
                 "one descriptor for each of 1 queues, not 2"

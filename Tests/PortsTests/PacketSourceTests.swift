@@ -4,6 +4,7 @@ import CNetmap
 import Netmap
 import TestSupport
 import Testing
+import Wire
 
 @testable import Ports
 
@@ -111,7 +112,8 @@ private func bytes(_ batch: borrowing FrameBatch, _ index: Int) -> [UInt8] {
         var seen = (0..<batch.count).map { bytes(batch, $0) }
         #expect(seen == Array(frames[..<3]))
         source.completeCollected()
-        #expect(source.place == 3)
+        let place1 = source.place
+        #expect(place1 == 3)
         #expect(ring.status(0) == UInt32(NM_TP_USER))
         batch.removeAll()
         source.collect(into: &batch, counters: ring.page.counters, limit: 64)

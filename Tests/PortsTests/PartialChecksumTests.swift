@@ -4,6 +4,7 @@ import CNetmap
 import Netmap
 import TestSupport
 import Testing
+import Wire
 
 @testable import Ports
 
@@ -25,7 +26,8 @@ import Testing
         if kind.isIPv6 {
             bytes += [0x86, 0xdd, 0x60, 0, 0, 0, 0, UInt8(size), number, 64] + addresses
         } else {
-            bytes += [8, 0, 0x45, 0, 0, UInt8(size + 20), 0, 0, 0x40, 0, 64, number, 0, 0] + addresses
+            bytes += [8, 0, 0x45, 0, 0, UInt8(size + 20), 0, 0, 0x40, 0, 64, number, 0, 0]
+            bytes += addresses
         }
         let start = bytes.count
         bytes += random.bytes(size)
@@ -82,4 +84,3 @@ import Testing
         for _ in 0..<2000 { _ = offload(random.bytes(random.below(80))) }
     }
 }
-

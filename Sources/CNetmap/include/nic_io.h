@@ -30,13 +30,17 @@ enum {
 };
 
 enum { NM_PACKET_BYPASS = 1, NM_PACKET_PROMISCUOUS = 2 };
-// A packet socket with virtio-net headers whose receive ring is `blocks` blocks of `block_size` bytes; -ENODEV
-// if the interface is not there.
+// A packet socket with virtio-net headers, and with a receive ring of `blocks` blocks of `block_size` bytes if
+// `blocks` is not 0.
 int nm_packet_open(int ifindex, int flags, uint32_t blocks, uint32_t block_size);
 // A packet socket that hears nothing and keeps an interface promiscuous while it is open.
 int nm_packet_promiscuous(int ifindex);
 // A plain packet socket without a ring, for measurements and probes.
 int nm_packet_probe(void);
+// One frame of a socket without a ring: its virtio-net header, then itself. Returns the bytes of both, even if
+// there were more than `size`; 0 for a frame that we sent ourselves. `*tag` is a VLAN tag that the kernel has taken off,
+// its type in the upper half, or 0.
+NM_HOT int64_t nm_packet_receive(int fd, void *buffer, size_t size, uint32_t *tag);
 // Frames that the kernel had no room for since the last call.
 NM_HOT int64_t nm_packet_losses(int fd);
 

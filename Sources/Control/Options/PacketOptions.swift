@@ -6,6 +6,8 @@ public struct PacketOptions: BackendOptions {
     public static let type = "packet"
     /// The interface.
     public let ifname: String
+    /// Whether the kernel fills a ring: fewer system calls, but frames come up to a millisecond later.
+    public let hasRing: Bool
     /// Whether frames go to the driver past the interface's queueing discipline.
     public let bypassesQdisc: Bool
     /// Whether the interface hears frames to all addresses.
@@ -14,6 +16,7 @@ public struct PacketOptions: BackendOptions {
     /// An interface, with everything else as it is by default.
     public init(ifname: String) {
         self.ifname = ifname
+        hasRing = false
         bypassesQdisc = false
         isPromiscuous = true
     }
@@ -21,6 +24,7 @@ public struct PacketOptions: BackendOptions {
     init(_ arguments: JSONObject) throws(QMPError) {
         ifname = arguments["ifname"]?.stringValue ?? ""
         try TapOptions.check(interface: ifname, "ifname")
+        hasRing = arguments["ring"]?.boolValue ?? false
         bypassesQdisc = arguments["qdisc-bypass"]?.boolValue ?? false
         isPromiscuous = arguments["promisc"]?.boolValue ?? true
         try NetdevOptions.refuseLossless(arguments, Self.type)
@@ -29,6 +33,7 @@ public struct PacketOptions: BackendOptions {
     /// The arguments that are not at their defaults.
     public var members: JSONObject {
         var object: JSONObject = ["ifname": .string(ifname)]
+        if hasRing { object["ring"] = true }
         if bypassesQdisc { object["qdisc-bypass"] = true }
         if !isPromiscuous { object["promisc"] = false }
         return object

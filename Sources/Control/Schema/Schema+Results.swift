@@ -45,7 +45,7 @@ extension Schema {
                 .optional("memory", .integer, "id of the memory that a program's port is in"),
                 .optional("rings", .array(of: .named("RingInfo")), "those of a program's port"),
                 .optional("interface", .string, "the interface of the host that it is on"),
-                .optional("xdp", .string, "where AF_XDP's program runs, and whether frames are copied"),
+                .optional("xdp", .string, "where its program runs, and whether frames are copied"),
                 .optional("warnings", .array(of: .string), "what is not as it should be"),
                 .optional("reason", .string, "why the port is down"),
                 .required("stats64", .named("PortStats")),

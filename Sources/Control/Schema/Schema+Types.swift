@@ -55,6 +55,7 @@ extension Schema {
             "NetdevPacketOptions",
             [
                 .required("ifname", .string, "the interface"),
+                .optional("ring", .boolean, "fewer system calls, up to 1 ms later; default off"),
                 .optional("qdisc-bypass", .boolean, "send past the queueing discipline"),
                 .optional("promisc", .boolean, "hear frames to all addresses, default on"),
             ]
@@ -72,7 +73,7 @@ extension Schema {
                 queues,
                 .optional("start-queue", .integer, "the first queue of the interface, default 0"),
                 .optional("inhibit", .boolean, "load no XDP program: there is one"),
-                .optional("sock-fds", .string, "sockets that are in its map, 'name:name', from getfd"),
+                .optional("sock-fds", .string, "sockets in its map, 'name:name', from getfd"),
                 .optional("map-path", .string, "where its map is pinned"),
             ]
         ),

@@ -17,13 +17,14 @@ import Ports
     override func connect(_ interface: NetworkInterface) throws {
         let socket = try PacketSocket(
             interface,
+            hasRing: packet.hasRing,
             bypassesQdisc: packet.bypassesQdisc,
             isPromiscuous: packet.isPromiscuous
         )
         self.socket = socket
         unsafe start(
             0,
-            source: HostQueue.make(socket.makeSource(counters: rx)),
+            source: socket.makeSource(counters: rx),
             sink: HostQueue.make(socket.makeSink()),
             files: [socket.file]
         )

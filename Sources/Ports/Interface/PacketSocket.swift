@@ -13,16 +13,19 @@ public import Netmap
 
     /// The socket.
     public let file: OwnedDescriptor
-    private let ring: Mapping
+    private let ring: Mapping?
 
     /// Opens a socket that hears `interface`.
     ///
     /// - Parameters:
     ///   - interface: whose frames are received and sent.
+    ///   - hasRing: whether the kernel fills a ring, instead of being asked for each frame.
     ///   - bypassesQdisc: whether frames are sent past the queueing discipline.
     ///   - isPromiscuous: whether frames to all addresses are heard; ends with the socket.
+    /// - Throws: when the kernel refuses.
     public init(
         _ interface: NetworkInterface,
+        hasRing: Bool,
         bypassesQdisc: Bool,
         isPromiscuous: Bool
     ) throws(SystemError) {
@@ -34,24 +37,31 @@ public import Netmap
                 nm_packet_open(
                     interface.index,
                     flags,
-                    UInt32(PacketSocket.blocks),
+                    hasRing ? UInt32(PacketSocket.blocks) : 0,
                     UInt32(PacketSocket.blockSize)
                 ),
                 "open a packet socket on \(interface.name)"
             )
         )
-        ring = try Mapping(file, length: PacketSocket.blocks * PacketSocket.blockSize)
+        let length = PacketSocket.blocks * PacketSocket.blockSize
+        ring = hasRing ? try Mapping(file, length: length) : nil
     }
 
     /// The frames that come in; the socket must outlive it.
-    public func makeSource(counters: DirectionCounters) -> PacketSource {
+    public func makeSource(counters: DirectionCounters) -> HostQueue {
+        guard let ring else {
+            let reader = PacketReader(file: file.number)
+            return unsafe HostQueue.make(InboxSource(.packet(reader), counters: counters))
+        }
         // SAFETY: the mapping is as long as the ring.
-        unsafe PacketSource(
-            unsafeBase: ring.base,
-            blocks: PacketSocket.blocks,
-            blockSize: PacketSocket.blockSize,
-            file: file.number,
-            counters: counters
+        return unsafe HostQueue.make(
+            PacketSource(
+                unsafeBase: ring.base,
+                blocks: PacketSocket.blocks,
+                blockSize: PacketSocket.blockSize,
+                file: file.number,
+                counters: counters
+            )
         )
     }
 

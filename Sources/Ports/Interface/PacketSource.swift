@@ -193,16 +193,10 @@ public import Netmap
         if low & 1 != 0 { low = low &+ (4 &<< 48) }
         unsafe nm_store64(frame - 10, low)
         unsafe nm_store16(frame - 2, high)
-        let addresses = unsafe (nm_load64(frame + 4), nm_load32(frame + 12))
-        unsafe nm_store64(frame, addresses.0)
-        unsafe nm_store32(frame + 8, addresses.1)
         let hasType = status & UInt32(NM_TP_TPID) != 0
         let type = unsafe hasType ? nm_load16(header + Int(NM_TPACKET_TPID)) : 0x8100
-        let tag = unsafe UInt16(
-            truncatingIfNeeded: nm_load32(header + Int(NM_TPACKET_TCI))
-        )
-        unsafe nm_store16(frame + 12, type.bigEndian)
-        unsafe nm_store16(frame + 14, tag.bigEndian)
+        let tag = unsafe nm_load32(header + Int(NM_TPACKET_TCI)) & 0xffff
+        unsafe insert(UInt32(type) &<< 16 | tag, before: frame + 4)
         unsafe nm_store16(header + Int(NM_TPACKET_MAC), mac)
         let captured = unsafe header + Int(NM_TPACKET_CAPTURED)
         unsafe nm_store32(captured, nm_load32(captured) &+ 4)
@@ -212,6 +206,16 @@ public import Netmap
             header + Int(NM_TPACKET_STATUS),
             status & ~UInt32(NM_TP_TAGGED)
         )
+    }
+
+    /// Puts a tag behind the addresses of a frame, which begins four bytes earlier then.
+    @_noLocks
+    static func insert(_ tag: UInt32, before frame: UnsafeMutableRawPointer) {
+        // SAFETY: the caller has checked that four bytes before the frame are free, and that it has addresses.
+        let addresses = unsafe (nm_load64(frame), nm_load32(frame + 8))
+        unsafe nm_store64(frame - 4, addresses.0)
+        unsafe nm_store32(frame + 4, addresses.1)
+        unsafe nm_store32(frame + 8, tag.bigEndian)
     }
 
     /// Frees the frames that were collected.

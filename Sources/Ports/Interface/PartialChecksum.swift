@@ -33,8 +33,8 @@ enum PartialChecksum {
             let size = unsafe Int(nm_load8(start + at) & 15) &* 4
             let total = unsafe Int(nm_load16(start + at + 2).bigEndian)
             // Neither a fragment nor shorter than its header.
-            guard unsafe nm_load16(start + at + 6).bigEndian & 0x3fff == 0, size >= 20, total >= size
-            else { return nil }
+            let fragment = unsafe nm_load16(start + at + 6).bigEndian & 0x3fff
+            guard fragment == 0, size >= 20, total >= size else { return nil }
             kind = unsafe nm_load8(start + at + 9)
             layer = at &+ size
             payload = total &- size

@@ -18,7 +18,7 @@ public final class XDPProgram: Sendable {
     ///
     /// - Parameters:
     ///   - interface: what to attach it to.
-    ///   - isNative: whether it is to run in the driver; nil for there if possible.
+    ///   - wanted: whether it is to run in the driver; nil for there if possible.
     ///   - queues: how many queues its map has room for.
     /// - Throws: what is wrong, for people.
     public init(
@@ -65,6 +65,7 @@ public final class XDPProgram: Sendable {
     /// Uses the map of a program that somebody else has loaded.
     ///
     /// - Parameter path: where the map is pinned, below a bpf file system.
+    /// - Throws: what is wrong, for people.
     public init(pinned path: String) throws {
         let result = unsafe nm_bpf_open_pinned(path)
         guard result != -EMEDIUMTYPE else {

@@ -60,6 +60,7 @@ public struct InterfaceError: Error, CustomStringConvertible {
     ///   - interface: whose queue.
     ///   - queue: which.
     ///   - given: a socket that somebody else has made, and not bound.
+    /// - Throws: when the kernel refuses.
     public init(
         _ interface: NetworkInterface,
         queue: Int,
@@ -129,6 +130,7 @@ public struct InterfaceError: Error, CustomStringConvertible {
     /// Puts the socket on its queue.
     ///
     /// - Parameter copies: whether frames are to be copied even if the driver could do without.
+    /// - Throws: what is wrong, for people.
     public func bind(copies: Bool) throws(InterfaceError) {
         var producer = XDPProducer(fill)
         for number in 0..<XDPSocket.received { producer.push(UInt64(number * chunk)) }
@@ -166,6 +168,7 @@ public struct InterfaceError: Error, CustomStringConvertible {
     /// - Parameters:
     ///   - counters: of the direction from the port.
     ///   - repairs: whether checksums of local senders may be missing.
+    /// - Returns: what a worker serves.
     public func makeSource(counters: DirectionCounters, repairs: Bool) -> XDPSource {
         // SAFETY: the memory holds all chunks.
         unsafe XDPSource(

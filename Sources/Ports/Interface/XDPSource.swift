@@ -127,7 +127,9 @@ public import Netmap
             }
             let more = rx.descriptor(place)
             n = n &+ 1
-            if isGood, holds(more.address, more.length), batch.extraSegments < batch.segmentCapacity {
+            if isGood, holds(more.address, more.length),
+                batch.extraSegments < batch.segmentCapacity
+            {
                 unsafe batch.segments[batch.extraSegments] = unsafe Segment(
                     address: base + Int(more.address),
                     length: Int(more.length)
