@@ -80,6 +80,12 @@ def stream_options(parser, name="--rounds"):
     group.add_argument("--stream-seconds", type=float, default=1, metavar="S", help="length of each measurement (%(default)s)")
 
 
+def nic_options(parser, name="--rounds"):
+    group = parser.add_argument_group("nic")
+    group.add_argument(name, dest="nic_rounds", type=int, default=5, metavar="N", help="visits to each variant (%(default)s)")
+    group.add_argument("--nic-seconds", type=float, default=1, metavar="S", help="length of each measurement (%(default)s)")
+
+
 def report_options(parser):
     group = parser.add_argument_group("report")
     group.add_argument("--json", metavar="FILE", help="write the figures to FILE as well")

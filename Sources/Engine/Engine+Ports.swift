@@ -98,6 +98,8 @@ extension Engine {
             vde.isServer
                 ? unsafe makeVdeServer(options, vde, place) : unsafe VdePort(options, vde, place)
         case .pcap(let pcap): unsafe PcapPort(options, pcap, place)
+        case .packet(let packet): unsafe PacketPort(options, packet, place)
+        case .xdp(let xdp): unsafe try XDPPort(options, xdp, place)
         }
     }
 

@@ -15,23 +15,25 @@ import Glibc
     public let length: Int
     private let guardNumber: Int32
 
-    /// Maps the first `length` bytes of `file`, which may be closed afterwards.
+    /// Maps `length` bytes of `file`, which may be closed afterwards.
     ///
     /// - Parameters:
     ///   - file: what to map.
     ///   - length: bytes; a multiple of the file's block size on hugetlbfs.
+    ///   - offset: where in the file the mapping begins.
     ///   - isForeign: whether others can cut the file short. Where nothing is left, zeroes are read
     ///     then instead of dying of SIGBUS, and `isTruncated` says so.
     /// - Throws: when the kernel refuses.
     public init(
         _ file: OwnedDescriptor,
         length: Int,
+        offset: Int = 0,
         isForeign: Bool = false
     ) throws(SystemError) {
         let flags = isForeign ? MAP_SHARED | MAP_NORESERVE : MAP_SHARED
         // SAFETY: a new mapping; nothing of ours lies where the kernel puts it.
         guard
-            let base = unsafe mmap(nil, length, PROT_READ | PROT_WRITE, flags, file.number, 0),
+            let base = unsafe mmap(nil, length, PROT_READ | PROT_WRITE, flags, file.number, offset),
             unsafe base != MAP_FAILED
         else { throw SystemError("mmap \(length) bytes", result: -errno) }
         // SAFETY: the mapping made just now; the guard is removed before it is unmapped.

@@ -18,6 +18,10 @@ public import Netmap
     private static var socketSinkKind: UInt64 { @_noLocks get { 8 } }
     private static var replaySourceKind: UInt64 { @_noLocks get { 9 } }
     private static var captureSinkKind: UInt64 { @_noLocks get { 10 } }
+    private static var packetSourceKind: UInt64 { @_noLocks get { 11 } }
+    private static var packetSinkKind: UInt64 { @_noLocks get { 12 } }
+    private static var xdpSourceKind: UInt64 { @_noLocks get { 13 } }
+    private static var xdpSinkKind: UInt64 { @_noLocks get { 14 } }
 
     /// The address and the kind.
     public let word: UInt64
@@ -48,6 +52,18 @@ public import Netmap
     }
     var captureSink: UnsafeMutablePointer<CaptureSink>? {
         @_noLocks get { unsafe pointer(HostQueue.captureSinkKind) }
+    }
+    var packetSource: UnsafeMutablePointer<PacketSource>? {
+        @_noLocks get { unsafe pointer(HostQueue.packetSourceKind) }
+    }
+    var packetSink: UnsafeMutablePointer<PacketSink>? {
+        @_noLocks get { unsafe pointer(HostQueue.packetSinkKind) }
+    }
+    var xdpSource: UnsafeMutablePointer<XDPSource>? {
+        @_noLocks get { unsafe pointer(HostQueue.xdpSourceKind) }
+    }
+    var xdpSink: UnsafeMutablePointer<XDPSink>? {
+        @_noLocks get { unsafe pointer(HostQueue.xdpSinkKind) }
     }
 
     @_noLocks
@@ -91,6 +107,26 @@ public import Netmap
         unsafe make(sink, captureSinkKind)
     }
 
+    /// What comes from a packet socket.
+    public static func make(_ source: consuming PacketSource) -> HostQueue {
+        unsafe make(source, packetSourceKind)
+    }
+
+    /// What goes to a packet socket.
+    public static func make(_ sink: consuming PacketSink) -> HostQueue {
+        unsafe make(sink, packetSinkKind)
+    }
+
+    /// What comes from an AF_XDP socket.
+    public static func make(_ source: consuming XDPSource) -> HostQueue {
+        unsafe make(source, xdpSourceKind)
+    }
+
+    /// What goes to an AF_XDP socket.
+    public static func make(_ sink: consuming XDPSink) -> HostQueue {
+        unsafe make(sink, xdpSinkKind)
+    }
+
     private static func make<Queue: ~Copyable>(
         _ queue: consuming Queue,
         _ kind: UInt64
@@ -117,6 +153,14 @@ public import Netmap
             unsafe HostQueue.free(queue)
         } else if let queue = unsafe captureSink {
             unsafe HostQueue.free(queue)
+        } else if let queue = unsafe packetSource {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe packetSink {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe xdpSource {
+            unsafe HostQueue.free(queue)
+        } else if let queue = unsafe xdpSink {
+            unsafe HostQueue.free(queue)
         }
     }
 
@@ -130,6 +174,7 @@ public import Netmap
         @_noLocks get {
             if let queue = unsafe inboxSource { return unsafe queue.pointee.fault }
             if let queue = unsafe tapSink { return unsafe queue.pointee.fault }
+            if let queue = unsafe packetSink { return unsafe queue.pointee.fault }
             if let queue = unsafe streamSource { return unsafe queue.pointee.fault }
             if let queue = unsafe datagramSource { return unsafe queue.pointee.fault }
             return 0
@@ -153,6 +198,10 @@ public import Netmap
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         } else if let queue = unsafe replaySource {
             unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
+        } else if let queue = unsafe packetSource {
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
+        } else if let queue = unsafe xdpSource {
+            unsafe queue.pointee.collect(into: &batch, counters: counters, limit: limit)
         }
     }
 
@@ -163,6 +212,8 @@ public import Netmap
         if let queue = unsafe streamSource { unsafe queue.pointee.completeCollected() }
         if let queue = unsafe datagramSource { unsafe queue.pointee.completeCollected() }
         if let queue = unsafe replaySource { unsafe queue.pointee.completeCollected() }
+        if let queue = unsafe packetSource { unsafe queue.pointee.completeCollected() }
+        if let queue = unsafe xdpSource { unsafe queue.pointee.completeCollected() }
     }
 
     /// Leaves what was collected where it is, to be collected again.
@@ -172,6 +223,8 @@ public import Netmap
         if let queue = unsafe streamSource { unsafe queue.pointee.forgetCollected() }
         if let queue = unsafe datagramSource { unsafe queue.pointee.forgetCollected() }
         if let queue = unsafe replaySource { unsafe queue.pointee.forgetCollected() }
+        if let queue = unsafe packetSource { unsafe queue.pointee.forgetCollected() }
+        if let queue = unsafe xdpSource { unsafe queue.pointee.forgetCollected() }
     }
 
     /// Looks once more before the worker sleeps.
@@ -181,6 +234,8 @@ public import Netmap
         if let queue = unsafe streamSource { return unsafe queue.pointee.arm() }
         if let queue = unsafe datagramSource { return unsafe queue.pointee.arm() }
         if let queue = unsafe replaySource { return unsafe queue.pointee.arm() }
+        if let queue = unsafe packetSource { return unsafe queue.pointee.arm() }
+        if let queue = unsafe xdpSource { return unsafe queue.pointee.arm() }
         return false
     }
 
@@ -191,6 +246,8 @@ public import Netmap
             if let queue = unsafe streamSource { return unsafe queue.pointee.place }
             if let queue = unsafe datagramSource { return unsafe queue.pointee.place }
             if let queue = unsafe replaySource { return unsafe queue.pointee.place }
+            if let queue = unsafe packetSource { return unsafe queue.pointee.place }
+            if let queue = unsafe xdpSource { return unsafe queue.pointee.place }
             return 0
         }
     }
@@ -215,6 +272,22 @@ public import Netmap
             )
         } else if let queue = unsafe socketSink {
             unsafe queue.pointee.deliver(batch, list, count, finisher: &finisher)
+        } else if let queue = unsafe packetSink {
+            unsafe queue.pointee.deliver(
+                batch,
+                list,
+                count,
+                counters: counters,
+                finisher: &finisher
+            )
+        } else if let queue = unsafe xdpSink {
+            unsafe queue.pointee.deliver(
+                batch,
+                list,
+                count,
+                counters: counters,
+                finisher: &finisher
+            )
         } else if let queue = unsafe captureSink {
             unsafe queue.pointee.deliver(
                 batch,

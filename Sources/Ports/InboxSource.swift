@@ -10,6 +10,8 @@ public import Netmap
 public enum FrameReader {
     /// One queue of a tap interface.
     case tap(TapReader)
+    /// A packet socket without a ring.
+    case packet(PacketReader)
 }
 
 /// The frames that a reader brings, as workers take them.
@@ -39,6 +41,7 @@ public enum FrameReader {
         guard !inbox.hasNews, fault == 0 else { return }
         switch reader {
         case .tap(let tap): fault = tap.read(into: &inbox, counters: counters)
+        case .packet(let packet): fault = packet.read(into: &inbox, counters: counters)
         }
     }
 

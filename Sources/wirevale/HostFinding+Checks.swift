@@ -8,8 +8,8 @@ extension HostFinding {
     /// What the kernel gives.
     static func machine() -> [HostFinding] {
         [
-            kernel(), memfd(), signals(), cpus(), hugepages(), userNamespaces(), tun(), xdp(),
-            netmap(),
+            kernel(), memfd(), signals(), cpus(), hugepages(), userNamespaces(), tun(),
+            packetSockets(), xdp(), netmap(),
         ]
     }
 
@@ -183,19 +183,39 @@ extension HostFinding {
         )
     }
 
-    private static func xdp() -> HostFinding {
-        // AF_XDP; the constant is younger than some headers.
-        let socket = Glibc.socket(44, Int32(SOCK_RAW.rawValue), 0)
-        let code = errno
+    private static func packetSockets() -> HostFinding {
+        let socket = nm_packet_probe()
         if socket >= 0 { close(socket) }
+        return HostFinding(
+            name: "packet sockets",
+            state: socket >= 0 ? .ok : .limited,
+            detail: socket >= 0 ? "work" : socket == -EPERM ? "need CAP_NET_RAW" : reason(-socket),
+            purpose: "interfaces of the host as ports (netdev_add packet,ifname=eth0)"
+        )
+    }
+
+    private static func xdp() -> HostFinding {
+        let socket = nm_xdp_socket()
+        if socket >= 0 { close(socket) }
+        let map = nm_bpf_socket_map(1)
+        if map >= 0 { close(map) }
         let detail =
-            socket >= 0
-            ? "works" : code == EPERM ? "needs CAP_NET_RAW" : "not in this kernel"
+            if socket == -EAFNOSUPPORT {
+                "not in this kernel"
+            } else if socket < 0 {
+                socket == -EPERM ? "needs CAP_NET_RAW" : reason(-socket)
+            } else if map < 0 {
+                map == -EPERM
+                    ? "sockets work, but an XDP program needs CAP_BPF and CAP_NET_ADMIN"
+                    : "sockets work, but bpf(2) says: \(reason(-map))"
+            } else {
+                "works"
+            }
         return HostFinding(
             name: "AF_XDP",
-            state: socket >= 0 ? .ok : .limited,
+            state: socket >= 0 && map >= 0 ? .ok : .limited,
             detail: detail,
-            purpose: "network cards as ports (a later release)"
+            purpose: "network cards as ports, past the host's stack (netdev_add af-xdp,ifname=eth0)"
         )
     }
 

@@ -42,6 +42,13 @@ extension PortCommand {
                     "  socket    \(socket)" + (port["role"] == nil ? "" : " (\(who), \(peer))")
                 )
             }
+            if let interface = port["interface"]?.stringValue {
+                let manner = port["xdp"]?.stringValue.map { " (\($0))" } ?? ""
+                lines.append("  interface \(interface)\(manner)")
+            }
+            for warning in port["warnings"]?.arrayValue ?? [] {
+                lines.append("  warning   \(warning.stringValue ?? "")")
+            }
             let features = (port["features"]?.arrayValue ?? []).compactMap(\.stringValue)
             if !features.isEmpty { lines.append("  features  " + features.joined(separator: " ")) }
             for (direction, meaning) in [("rx", "from the port"), ("tx", "to the port")] {

@@ -46,7 +46,7 @@ struct PortCommand: ParsableCommand {
                     port.text("ifname"), port.text("id"), port.text("operstate"),
                     port.text("type"), stats?["rx"]?.text("packets") ?? "0",
                     stats?["tx"]?.text("packets") ?? "0", String(dropped[0] + dropped[1]),
-                    port.portNote,
+                    port.portNote.isEmpty ? port.portManner : port.portNote,
                 ])
             }
             Terminal.output(table.text())
@@ -288,6 +288,13 @@ extension JSONValue {
                 .joined(separator: ", ")
         }
         return self["connected"] == true ? "the guest's driver is not running" : "nobody connected"
+    }
+
+    /// How a port that carries frames does it, where there are several ways.
+    var portManner: String {
+        guard let manner = self["xdp"]?.stringValue else { return "" }
+        let warnings = self["warnings"]?.arrayValue?.count ?? 0
+        return warnings == 0 ? manner : "\(manner); warnings: port stat"
     }
 
     /// A member as a table shows it: nothing at all when it is missing.

@@ -216,6 +216,22 @@ import Testing
             ("tap,id=t,port=vale0:t,script=/etc/qemu-ifup", "the engine runs no scripts"),
             ("tap,id=t,port=vale0:t,vhost=on", "the engine moves the frames"),
             ("tap,id=t,port=vale0:t,mtu=67", "from 68 to 65521, not 67"),
+            ("packet,id=p,port=vale0:p", "Parameter 'ifname' is missing"),
+            ("packet,id=p,port=vale0:p,ifname=a/b", "the name of an interface"),
+            ("packet,id=p,port=vale0:p,ifname=eth0,lossless=on", "does not say when it has room"),
+            ("af-xdp,id=x,port=vale0:x,ifname=eth0,lossless=on", "does not say when it has room"),
+            ("af-xdp,id=x,port=vale0:x,ifname=eth0,mode=fast", "mode"),
+            ("af-xdp,id=x,port=vale0:x,ifname=eth0,start-queue=-1", "from 0 to 65535, not -1"),
+            ("af-xdp,id=x,port=vale0:x,ifname=eth0,inhibit=on", "how would frames find the port"),
+            ("af-xdp,id=x,port=vale0:x,ifname=eth0,map-path=/m", "on with 'sock-fds'"),
+            (
+                "af-xdp,id=x,port=vale0:x,ifname=eth0,inhibit=on,sock-fds=a:b",
+                "one descriptor for each of 1 queues, not 2"
+            ),
+            (
+                "af-xdp,id=x,port=vale0:x,ifname=eth0,inhibit=on,sock-fds=a,map-path=/m",
+                "exclude each other"
+            ),
         ]
     )
     func refuses(text: String, part: String) {

@@ -6,6 +6,7 @@
 #include "socket_io.h"
 #include "linux_shims.h"
 #include "net/netmap.h"
+#include "nic_io.h"
 #include "netmap_wire.h"
 #include "shm.h"
 #include "tunnel_sockets.h"

@@ -23,6 +23,10 @@ extension NetdevOptions {
         case l2tpv3(L2TPv3Options)
         /// A capture file, sent or written.
         case pcap(PcapOptions)
+        /// An interface of the host, by a packet socket.
+        case packet(PacketOptions)
+        /// An interface of the host, by AF_XDP.
+        case xdp(XDPOptions)
 
         init(_ arguments: JSONObject, fileExists: (String) -> Bool) throws(QMPError) {
             // The schema has let no other type through.
@@ -36,6 +40,8 @@ extension NetdevOptions {
             case VdeOptions.type: self = .vde(try VdeOptions(arguments))
             case L2TPv3Options.type: self = .l2tpv3(try L2TPv3Options(arguments))
             case PcapOptions.type: self = .pcap(try PcapOptions(arguments))
+            case PacketOptions.type: self = .packet(try PacketOptions(arguments))
+            case XDPOptions.type: self = .xdp(try XDPOptions(arguments))
             default: self = .netmap(try NetmapOptions(arguments, fileExists: fileExists))
             }
         }
@@ -53,6 +59,8 @@ extension NetdevOptions {
             case .vde(let options): options
             case .l2tpv3(let options): options
             case .pcap(let options): options
+            case .packet(let options): options
+            case .xdp(let options): options
             }
         }
 

@@ -22,6 +22,8 @@ extension Schema {
                 Variant(value: "vde", type: "NetdevVdeOptions"),
                 Variant(value: "l2tpv3", type: "NetdevL2TPv3Options"),
                 Variant(value: "pcap", type: "NetdevPcapOptions"),
+                Variant(value: "packet", type: "NetdevPacketOptions"),
+                Variant(value: "af-xdp", type: "NetdevAFXDPOptions"),
             ]
         ),
         ObjectType(
@@ -68,6 +70,32 @@ extension Schema {
                 .optional("rate", .string, "original (default), max, or like 1000pps or 10Mbit"),
                 .optional("loop", .integer, "how often all frames go, default 1; 0: for ever"),
                 .optional("start", .boolean, "begin at once (default), or with port-set run=on"),
+            ]
+        ),
+        hostPort(
+            "NetdevPacketOptions",
+            [
+                .required("ifname", .string, "the interface"),
+                .optional("ring", .boolean, "fewer system calls, up to 1 ms later; default off"),
+                .optional("qdisc-bypass", .boolean, "send past the queueing discipline"),
+                .optional("promisc", .boolean, "hear frames to all addresses, default on"),
+            ]
+        ),
+        hostPort(
+            "NetdevAFXDPOptions",
+            [
+                .required("ifname", .string, "the interface"),
+                .optional(
+                    "mode",
+                    .named("AFXDPMode"),
+                    "where the XDP program runs; native if the driver can, else skb, if left out"
+                ),
+                .optional("force-copy", .boolean, "no zero-copy, even if the driver can"),
+                queues,
+                .optional("start-queue", .integer, "the first queue of the interface, default 0"),
+                .optional("inhibit", .boolean, "load no XDP program: there is one"),
+                .optional("sock-fds", .string, "sockets in its map, 'name:name', from getfd"),
+                .optional("map-path", .string, "where its map is pinned"),
             ]
         ),
         ObjectType(

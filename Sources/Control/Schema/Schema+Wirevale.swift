@@ -215,9 +215,10 @@ extension Schema {
             name: "NetClientDriver",
             values: [
                 "netmap", "vhost-user", "tap", "bridge", "stream", "dgram", "socket", "user", "vde",
-                "l2tpv3", "pcap",
+                "l2tpv3", "pcap", "packet", "af-xdp",
             ]
         ),
+        Enumeration(name: "AFXDPMode", values: ["native", "skb"]),
         Enumeration(name: "ChardevBackendKind", values: ["socket"]),
         Enumeration(name: "SocketAddressType", values: ["inet", "unix", "fd"]),
         Enumeration(name: "SocketAddressLegacyType", values: ["unix"]),

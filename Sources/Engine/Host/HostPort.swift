@@ -144,19 +144,29 @@ import Ports
         guard retryTimer == nil else { return }
         let delay = min(5, 0.1 * Double(1 << min(attempts, 8)))
         attempts += 1
-        retryTimer = loop.after(delay) { [unowned self] in
-            retryTimer = nil
-            do {
-                try attach()
-                if isConnected { noteAttached() }
-            } catch {
-                stopAll()
-                detach()
-                let why = "\(error)"
-                if reason != why { logger.info("\(why)") }
-                reason = why
-                tryAgain()
-            }
+        retryTimer = loop.after(delay) { [unowned self] in retry() }
+    }
+
+    /// Tries `attach` now, if it would be tried later.
+    func tryNow() {
+        guard let retryTimer else { return }
+        loop.cancel(retryTimer)
+        attempts = 1
+        retry()
+    }
+
+    private func retry() {
+        retryTimer = nil
+        do {
+            try attach()
+            if isConnected { noteAttached() }
+        } catch {
+            stopAll()
+            detach()
+            let why = "\(error)"
+            if reason != why { logger.info("\(why)") }
+            reason = why
+            tryAgain()
         }
     }
 

@@ -110,13 +110,13 @@ extension NetmapService: NetmapFabric {
     }
 
     var valePorts: [(vale: String, port: String)] {
-        let guests = engine.guestPorts.map {
-            (vale: $0.options.port.master, port: $0.options.port.port)
+        let others = engine.ports.values.compactMap(\.netdev).map {
+            (vale: $0.port.master, port: $0.port.port)
         }
         // A persistent port can be on two switches.
         let own = (device?.adapters ?? []).flatMap(\.attachments).map {
             (vale: $0.vale, port: $0.port)
         }
-        return (guests + own).sorted { ($0.vale, $0.port) < ($1.vale, $1.port) }
+        return (others + own).sorted { ($0.vale, $0.port) < ($1.vale, $1.port) }
     }
 }

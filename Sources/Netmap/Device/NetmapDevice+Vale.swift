@@ -21,6 +21,15 @@ extension NetmapDevice {
             throw NetmapError(EBUSY, "\(address.vale) has a port '\(address.port)' already")
         }
         guard let adapter = named(address.port) else {
+            let isThere = try fabric.attachInterface(
+                address.port,
+                switch: address.vale,
+                withHost: withHost
+            )
+            if isThere {
+                body.port_index = UInt32(clamping: placeIndex(address)?.port ?? 0)
+                return
+            }
             throw NetmapError(
                 EINVAL,
                 "there is no interface '\(address.port)' to attach; make it first with "
@@ -78,6 +87,13 @@ extension NetmapDevice {
     /// VALE_DETACH.
     func detach(_ name: PortName, _ body: inout nmreq_vale_detach) throws(NetmapError) {
         guard name.isVale else { throw NetmapError(EINVAL, name.valeComplaint) }
+        if let address = name.address, port(at: address) == nil {
+            let index = placeIndex(address)?.port ?? 0
+            if fabric.detachInterface(address.port, switch: address.vale) {
+                body.port_index = UInt32(clamping: index)
+                return
+            }
+        }
         guard let address = name.address, let adapter = port(at: address) else {
             throw NetmapError(ENXIO, "'\(name.text)' is not attached")
         }

@@ -32,6 +32,21 @@ package protocol NetmapFabric: AnyObject {
     /// Takes a port off its switch; the switch goes with its last port.
     func leave(_ adapter: Adapter, switch vale: String, port: String)
 
+    /// Makes an interface of the host a port of its name on switch `vale`, without rings here.
+    ///
+    /// - Returns: false if there is no such interface.
+    /// - Throws: why it cannot be one.
+    func attachInterface(
+        _ name: String,
+        switch vale: String,
+        withHost: Bool
+    ) throws(NetmapError) -> Bool
+
+    /// Takes an interface of the host off its switch.
+    ///
+    /// - Returns: false if there is none of this name.
+    func detachInterface(_ name: String, switch vale: String) -> Bool
+
     /// Rings have got memory, and somebody has bound them: serve them.
     ///
     /// Their krings in the control file are at their beginning (TX: hwtail = slots - 1). The rings at a
@@ -72,4 +87,15 @@ package protocol NetmapFabric: AnyObject {
 
     /// Ports of all switches by switch, then port: what VALE_LIST walks through. Guests' are in it.
     var valePorts: [(vale: String, port: String)] { get }
+}
+
+/// Where there is no host whose interfaces could be attached.
+extension NetmapFabric {
+    package func attachInterface(
+        _ name: String,
+        switch vale: String,
+        withHost: Bool
+    ) throws(NetmapError) -> Bool { false }
+
+    package func detachInterface(_ name: String, switch vale: String) -> Bool { false }
 }

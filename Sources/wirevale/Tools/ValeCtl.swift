@@ -13,6 +13,7 @@ struct ValeCtl: ParsableCommand {
               wirevale vale-ctl                     all ports of all switches
               wirevale vale-ctl -n v1 -C 512,512,2,2
               wirevale vale-ctl -a vale0:v1
+              wirevale vale-ctl -a vale0:eth0       an interface of the host
               wirevale vale-ctl -d vale0:v1
               wirevale vale-ctl -r v1
 
