@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 from .process import MARK, Failed, Process, Skipped, eventually
-from .shim import ROOT, library
+from .shim import COMMON, ROOT, library
 
 SOURCES = os.path.join(ROOT, "IntegrationTests", "netmap")
 
@@ -29,7 +29,8 @@ class Programs:
                 [compiler, "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror",
                  "-I" + os.path.join(ROOT, "Sources", "CNetmap", "include"),
                  "-I" + os.path.join(ROOT, "Sources", "LibNetmap", "include"),
-                 "-o", os.path.join(test.directory, program), "-pthread", *libnetmap,
+                 "-I" + COMMON, "-o", os.path.join(test.directory, program), "-pthread", *libnetmap,
+                 os.path.join(COMMON, "checks.c"),
                  *[os.path.join(SOURCES, name) for name in names if name.startswith((program, "program"))]],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if made.returncode != 0:

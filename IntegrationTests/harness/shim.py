@@ -8,6 +8,7 @@ from .process import MARK, Failed, Process, Skipped, eventually
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SOURCES = os.path.join(ROOT, "IntegrationTests", "shim")
+COMMON = os.path.join(ROOT, "IntegrationTests", "common")
 
 
 def library():
@@ -36,8 +37,8 @@ class Shim:
         files = sorted(name for name in os.listdir(SOURCES) if name.startswith(program) and name.endswith(".c"))
         made = subprocess.run(
             [self.compiler, "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror",
-             "-I" + os.path.join(ROOT, "Sources", "CNetmap", "include"), "-o", self.path(program), "-pthread",
-             *[os.path.join(SOURCES, name) for name in files]],
+             "-I" + os.path.join(ROOT, "Sources", "CNetmap", "include"), "-I" + COMMON, "-o", self.path(program),
+             "-pthread", os.path.join(COMMON, "checks.c"), *[os.path.join(SOURCES, name) for name in files]],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if made.returncode != 0:
             raise Failed(f"{program} does not compile: {made.stdout.strip()}")

@@ -9,6 +9,7 @@ int main(int argc, char **argv) {
     } all[] = {
         {"registering", registering}, {"options", options}, {"older", older}, {"loops", loops},
         {"frames", frames}, {"rings", rings}, {"offloads", offloads}, {"piping", piping},
+        {"forcing", forcing}, {"joining", joining},
         {"watching", watching}, {"owning", owning}, {"lasting", lasting}, {"handing", handing},
         {"shedding", shedding},
     };

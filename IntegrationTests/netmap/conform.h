@@ -10,6 +10,8 @@ void older(void);
 void loops(void);
 void frames(void);
 void rings(void);
+void forcing(void);
+void joining(void);
 void offloads(void);
 void piping(void);
 void watching(void);

@@ -114,6 +114,10 @@ void registering(void) {
     fd = bind_port("null", &null, NULL);
     CHECK(fd >= 0 && null.nr_tx_rings == 0 && null.nr_rx_slots == 0, "zeroes, too");
     close(fd);
+    null = (struct nmreq_register){.nr_mode = NR_REG_NULL, .nr_mem_id = 1, .nr_tx_rings = 2, .nr_rx_rings = 1};
+    fd = bind_port("null", &null, NULL);
+    CHECK(fd >= 0 && null.nr_tx_rings == 2 && null.nr_tx_slots == 0 && ioctl(fd, NIOCTXSYNC, NULL) == 0, "rings without slots");
+    close(fd);
     close(holder);
 }
 

@@ -5,12 +5,12 @@
 #ifndef PROGRAM_H
 #define PROGRAM_H
 
-#define _GNU_SOURCE
+#include "checks.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libnetmap.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHECK(condition, ...) check(condition, __LINE__, __VA_ARGS__)
-void check(bool holds, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-extern int failures;
-
-uint64_t now_us(void);
 void pause_us(unsigned us);
 
 // Requests.
@@ -56,9 +51,5 @@ struct taken {
 struct taken take(struct nmport_d *port, struct netmap_ring *ring, int ms);
 // Frames that arrive until none has come for `ms`; -1 if one was not intact.
 int count_frames(struct nmport_d *port, int ms);
-
-int in_child(int (*what)(void *), void *argument);
-int send_fd(int socket, int fd);
-int receive_fd(int socket);
 
 #endif

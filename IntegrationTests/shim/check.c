@@ -3,29 +3,6 @@
 
 #include "check.h"
 
-#include <stdarg.h>
-
-int failures;
-
-void check(bool holds, int line, const char *format, ...) {
-    char text[512];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    printf("%s: %s", holds ? "ok" : "FAILED", text);
-    if (!holds) printf(" (line %d, errno %d)", line, errno);
-    printf("\n");
-    fflush(stdout);
-    failures += !holds;
-}
-
-uint64_t now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 int ctrl(int fd, struct nmreq_header *header, unsigned type, const char *name, void *body, void *options) {
     memset(header, 0, sizeof *header);
     header->nr_version = NETMAP_API;
@@ -69,36 +46,6 @@ struct wish_answer wish(int fd, uint32_t op, uint32_t ring, uint32_t count, uint
 }
 
 struct wish_answer look_at(int fd) { return wish(fd, WISH_LOOK, 0, 0, 0); }
-
-int in_child(int (*what)(void *), void *argument) {
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) _exit(what(argument));
-    int status = 0;
-    waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-int send_fd(int socket, int fd) {
-    char byte = 0, room[CMSG_SPACE(sizeof fd)] = {0};
-    struct iovec piece = {&byte, 1};
-    struct msghdr m = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    return sendmsg(socket, &m, 0) == 1 ? 0 : -1;
-}
-
-int receive_fd(int socket) {
-    char byte, room[CMSG_SPACE(sizeof(int))];
-    struct iovec piece = {&byte, 1};
-    struct msghdr m = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
-    int fd = -1;
-    if (recvmsg(socket, &m, 0) == 1 && CMSG_FIRSTHDR(&m)) memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
-    return fd;
-}
 
 static char path[4096];
 const char *self(void) { return path; }

@@ -2,7 +2,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
-#define _GNU_SOURCE
+#include "checks.h"
 #include "wish.h"
 
 #include <errno.h>
@@ -11,7 +11,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,20 +35,11 @@ struct port {
     struct netmap_ring *tx[2], *rx[2];
 };
 
-// Says what holds; counts what does not.
-#define CHECK(condition, ...) check(condition, __LINE__, __VA_ARGS__)
-void check(bool holds, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-extern int failures;
-
-uint64_t now_us(void);
 int ctrl(int fd, struct nmreq_header *header, unsigned type, const char *name, void *body, void *options);
 struct port open_port(const char *name, uint64_t flags); // bound and mapped
 void map_port(struct port *port);
 struct wish_answer wish(int fd, uint32_t op, uint32_t ring, uint32_t count, uint32_t delay_ms);
 struct wish_answer look_at(int fd);
-int in_child(int (*what)(void *), void *argument); // its exit status
-int send_fd(int socket, int fd);
-int receive_fd(int socket);
 const char *self(void); // this program's path
 
 void identity(void);

@@ -79,6 +79,48 @@ static int daemon_behind_our_back(void *argument) {
     return syncs(p.fd) && look_at(p.fd).channels > 0 ? 0 : 2;
 }
 
+// The highest number that is open: the library's own connection, if the program has none so high.
+static int highest(void) {
+    for (int fd = 1023; fd > 2; fd--)
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) return fd;
+    return -1;
+}
+
+// The library's own number becomes a file of the program's, unseen, which is closed once, and nobody else's with it.
+static int daemon_that_takes_our_number(void *argument) {
+    (void)argument;
+    open_port("taken", 0);
+    int own = highest(), file = open("/dev/null", O_RDONLY);
+    if (own < 20 || syscall(SYS_dup3, file, own, 0) != own) return 1;
+    return close(own) == 0 ? 0 : 2;
+}
+
+// Numbers beyond all that can be open are nobody's.
+static int daemon_beyond_all_numbers(void *argument) {
+    int fd = *(int *)argument;
+    uint64_t began = now_us();
+    if (close_range(0x80000000u, ~0u, 0) && errno != EINVAL) return 1;
+    if (now_us() - began > 200000) return 2;
+    return syncs(fd) ? 0 : 3;
+}
+
+// The program wants the library's own number, again and again.
+static int daemon_that_wants_our_number(void *argument) {
+    int fd = *(int *)argument;
+    struct port p = open_port("wanted", 0);
+    uint32_t channels = look_at(fd).channels;
+    int last = highest();
+    for (int own = last - 3; own <= last + 3; own++) {
+        if (own < 20 || dup2(0, own) != own) return 1;
+        // Something that asks the engine.
+        if (ioctl(p.fd, NIOCGINFO, &(struct nmreq){.nr_version = 14}) && errno == ENOTTY) return 2;
+        usleep(5000);
+        if (look_at(fd).channels != channels) return 3;
+        close(own);
+    }
+    return 0;
+}
+
 void identity(void) {
     struct port p = open_port("id", 0);
     CHECK(p.memory != MAP_FAILED, "open, register and map");
@@ -118,6 +160,12 @@ void identity(void) {
     CHECK(status == 0, "a daemon with close_range and closefrom (status %d)", status);
     status = in_child(daemon_behind_our_back, &p.fd);
     CHECK(status == 0, "a daemon that closes behind our back (status %d)", status);
+    status = in_child(daemon_that_takes_our_number, NULL);
+    CHECK(status == 0, "a file that took the library's number is closed as any other (status %d)", status);
+    status = in_child(daemon_beyond_all_numbers, &p.fd);
+    CHECK(status == 0, "close_range of numbers that nothing has (status %d)", status);
+    status = in_child(daemon_that_wants_our_number, &p.fd);
+    CHECK(status == 0, "a daemon that wants the library's number keeps no connection too many (status %d)", status);
     CHECK(syncs(p.fd) && look_at(p.fd).descriptors == 1, "all that did not touch us");
 
     // A stale entry: the number becomes somebody else's without our seeing it.

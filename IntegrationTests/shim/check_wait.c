@@ -160,6 +160,18 @@ void selecting(void) {
     FD_SET(p.fd, &read);
     struct timespec t = {0};
     CHECK(pselect(last, &read, NULL, NULL, &t, NULL) == 1 && FD_ISSET(p.fd, &read), "trap 15: an error makes it readable");
+    // Programs pass what getdtablesize says, however large, with sets of their usual size.
+    struct {
+        fd_set set;
+        uint8_t guard[1 << 16];
+    } *guarded = malloc(sizeof *guarded);
+    memset(guarded, 0, sizeof *guarded);
+    memset(guarded->guard, 0xa5, sizeof guarded->guard);
+    FD_SET(p.fd, &guarded->set);
+    bool is_intact = select(1 << 19, NULL, &guarded->set, NULL, &none) == 1 && FD_ISSET(p.fd, &guarded->set);
+    for (size_t i = 0; i < sizeof guarded->guard; i++) is_intact &= guarded->guard[i] == 0xa5;
+    CHECK(is_intact, "trap 50: select with a count as large as a limit touches its sets only");
+    free(guarded);
     // Trap 50: numbers beyond what an fd_set can hold.
     int high = fcntl(p.fd, F_DUPFD, 2000);
     if (high >= 2000) {

@@ -11,7 +11,8 @@ import Netmap
         case pipe
         /// The same, but the two ends do it themselves, and we wake who sleeps there.
         case bells
-        /// Frames of the transmit ring `ring` leave by an interface behind which nobody is.
+        /// Frames of the transmit ring `ring`, or those that a switch delivers here, leave by an interface
+        /// behind which nobody is.
         case swallow
         /// Slots that come back on the receive ring `ring` are a monitor's first.
         case release
@@ -76,8 +77,10 @@ import Netmap
         case .swallow:
             batch.removeAll()
             unsafe ring.pointee.collect(into: &batch, counters: plane.pointee.rx)
-            guard batch.count != 0 else { return false }
+            let place = unsafe ring.pointee.place
             unsafe ring.pointee.completeCollected()
+            // Slots may have gone without a frame.
+            guard unsafe ring.pointee.place != place else { return false }
             unsafe ring.pointee.notify()
             return true
         case .release:
@@ -87,6 +90,20 @@ import Netmap
             unsafe nm_unlock(lock)
             return hasReleased
         }
+    }
+
+    /// Takes frames that a switch delivers to an interface.
+    @_noLocks
+    func swallow(
+        _ batch: borrowing FrameBatch,
+        _ list: UnsafePointer<UInt16>,
+        _ count: Int,
+        _ counters: DirectionCounters
+    ) {
+        var bytes = 0
+        // SAFETY: `list` holds `count` indices below the batch's count (ForwardingPlan's word).
+        for k in 0..<count { bytes += unsafe Int(batch.frames[Int(list[k])].length) }
+        counters.count(packets: count, bytes: bytes)
     }
 
     /// Asks for a byte when there is something to do, and looks once more.

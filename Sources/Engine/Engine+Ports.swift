@@ -209,7 +209,7 @@ extension Engine {
 
     /// Makes a port reachable for the others on its switch.
     func enter(_ port: Port, _ vale: SwitchState) {
-        vale.ports.append(port.number)
+        vale.add(port.number)
         switches[vale.name] = vale
         unsafe table.set(port.number, port.plane)
         publishMembers(of: vale)
@@ -223,7 +223,7 @@ extension Engine {
     ///   - vale: the switch that it is on.
     ///   - lastly: what to do when nobody can reach the port any more, but the switch is there.
     func exit(_ port: Port, _ vale: SwitchState, lastly: () -> Void) {
-        vale.ports.removeAll { $0 == port.number }
+        vale.remove(port.number)
         unsafe table.set(port.number, nil)
         publishMembers(of: vale)
         unsafe vale.plane.pointee.vale.table.flush(port: port.number)

@@ -169,7 +169,9 @@ extension Engine {
         } catch {
             logger.warning("what \(name) learns will not survive an end of the engine: \(error)")
         }
-        let vale = SwitchState(name, ageing: ageing, file: file)
+        let taken = Set(switches.values.map(\.index))
+        let index = (0...taken.count).first { !taken.contains($0) } ?? taken.count
+        let vale = SwitchState(name, index: index, ageing: ageing, file: file)
         unsafe vale.plane.pointee.vale.table.retain(
             now: nm_monotonic_seconds(),
             where: kept.contains

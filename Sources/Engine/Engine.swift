@@ -57,15 +57,29 @@ public final class Engine {
     @safe final class SwitchState {
         let name: String
         let plane: UnsafeMutablePointer<SwitchPlane>
-        var ports: [UInt16] = []
+        /// Its number among switches, and those of its ports on it (VALE_LIST).
+        let index: Int
+        private(set) var places = PortPlaces()
+        var ports: [UInt16] { places.all.map(\.port) }
         /// Where its table is; nil if that has to be plain memory.
         let file: TableFile?
 
-        init(_ name: String, ageing: UInt32, file: TableFile?) {
+        init(_ name: String, index: Int, ageing: UInt32, file: TableFile?) {
             self.name = name
+            self.index = index
             self.file = file
             unsafe plane = .allocate(capacity: 1)
             unsafe plane.initialize(to: SwitchPlane(ageing: ageing, storage: file?.storage))
+        }
+
+        /// Gives a port a number.
+        func add(_ port: UInt16) {
+            unsafe plane.pointee.vale.setPort(port, at: places.add(port))
+        }
+
+        /// Takes it back; before anybody else gets it, workers must have begun a new turn.
+        func remove(_ port: UInt16) {
+            if let place = places.remove(port) { unsafe plane.pointee.vale.setPort(nil, at: place) }
         }
 
         deinit {
@@ -94,7 +108,7 @@ public final class Engine {
     var savedState: EngineState?
     var server: ControlServer?
     /// Where frames go that leave a port which is on no switch: to nobody, and are counted.
-    let nowhere = SwitchState("", ageing: 300, file: nil)
+    let nowhere = SwitchState("", index: -1, ageing: 300, file: nil)
     private(set) lazy var netmap = NetmapService(engine: self)
     private let lock: OwnedDescriptor
     private let signals: OwnedDescriptor

@@ -13,6 +13,8 @@ import Netmap
     let ifname: String
     /// The switch that it is on; nil for ports that are on none.
     var master: String?
+    /// What it is called there.
+    var nameOnSwitch: String
     /// Its id for `netdev_del`.
     let id: String
     let number: UInt16
@@ -39,6 +41,7 @@ import Netmap
     ) {
         self.ifname = ifname
         self.master = master
+        nameOnSwitch = String(ifname.trimmingPrefix("\(master ?? ""):"))
         self.id = id
         number = unsafe plane.pointee.number
         self.owner = owner

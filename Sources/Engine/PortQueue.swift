@@ -37,6 +37,13 @@ import VhostUser
         return unsafe PortQueue(word: UInt64(UInt(bitPattern: queue)) | 2)
     }
 
+    /// Holds one side of a ring between two switches.
+    static func make(_ splice: SpliceRing, transmit: Bool) -> PortQueue {
+        let queue = UnsafeMutablePointer<Kring>.allocate(capacity: 1)
+        unsafe queue.initialize(to: Kring(splice, transmit: transmit))
+        return unsafe PortQueue(word: UInt64(UInt(bitPattern: queue)) | 2)
+    }
+
     /// Holds work that is no forwarding.
     static func make(_ chore: Chore) -> PortQueue {
         let queue = UnsafeMutablePointer<Chore>.allocate(capacity: 1)
@@ -243,6 +250,10 @@ import VhostUser
         }
         if let host = unsafe host {
             unsafe host.deliver(batch, list, count, counters: counters, finisher: &finisher)
+            return
+        }
+        if let chore = unsafe chore {
+            unsafe chore.pointee.swallow(batch, list, count, counters)
             return
         }
         var k = 0

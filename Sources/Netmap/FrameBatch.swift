@@ -110,6 +110,10 @@ public struct RawOffload: BitwiseCopyable, Sendable {
     public var extraSegments = 0
     /// Whether the switch is not to learn where these frames came from (NS_NO_LEARN).
     public var isUnlearned = false
+    /// The ports on the switch that frames are for, by their number in VALE_LIST.
+    ///
+    /// 0 leaves it to the addresses. Meaningful if `isUnlearned`.
+    public let ports: UnsafeMutablePointer<UInt8>
     /// The frames.
     public let frames: UnsafeMutablePointer<Frame>
     /// The second and further segments of frames that have them.
@@ -128,6 +132,8 @@ public struct RawOffload: BitwiseCopyable, Sendable {
         unsafe frames = .allocate(capacity: frameCount)
         unsafe segments = .allocate(capacity: segmentCapacity)
         unsafe headers = .allocate(capacity: frameCount)
+        unsafe ports = .allocate(capacity: frameCount)
+        unsafe ports.initialize(repeating: 0, count: frameCount)
         // SAFETY: all three are trivial types, and every bit pattern of zeroes is a value that no
         // reader reaches before the source has written it (readers stop at `count`).
         unsafe UnsafeMutableRawPointer(frames)
@@ -149,6 +155,7 @@ public struct RawOffload: BitwiseCopyable, Sendable {
         unsafe frames.deallocate()
         unsafe segments.deallocate()
         unsafe headers.deallocate()
+        unsafe ports.deallocate()
     }
 
     /// Forgets all frames.

@@ -53,6 +53,14 @@ void channel_after_fork(bool is_child) {
     give(&fork_signals);
 }
 
+void channel_make_way(int fd) {
+    sigset_t saved;
+    take(&saved);
+    int moved = internal_make_way(fd);
+    if (fd == channel) channel = moved;
+    give(&saved);
+}
+
 bool channel_has_cookie(uint64_t other) { return other == __atomic_load_n(&cookie, __ATOMIC_RELAXED); }
 
 bool channel_peer_matches(const char *path, size_t length) {

@@ -68,7 +68,8 @@ static void after_fork_in_child(void) {
     __atomic_store_n(&process, getpid(), __ATOMIC_RELAXED);
     thread_forget();
     for (int i = 0; i < BINDING_LIMIT && bindings_used; i++) {
-        if (bindings[i].cookie) bindings[i].pins = 0; // other threads' calls; those threads are not here
+        bindings[i].pins = 0; // other threads' calls; those threads are not here
+        end_if_unused(&bindings[i]);
     }
     table_unlock(&fork_signals);
     channel_after_fork(true);
@@ -133,7 +134,7 @@ static void detach(struct binding *b) {
     b->tx_count = b->rx_count = 0;
 }
 
-static void end_if_unused(struct binding *b) {
+void end_if_unused(struct binding *b) {
     if (b->numbers > 0 || b->maps > 0 || !b->cookie) return;
     if (!b->is_dying) {
         epoll_forget_binding(b);
@@ -143,7 +144,8 @@ static void end_if_unused(struct binding *b) {
     if (__atomic_load_n(&b->pins, __ATOMIC_ACQUIRE) > 0) return; // descriptor_unpin comes back here
     if (b->keeper >= 0) internal_close(b->keeper, b->cookie);
     detach(b);
-    memset(b, 0, sizeof *b);
+    // Its pins stay: a thread that has just found the number may be about to look whether it is still ours.
+    memset(b, 0, offsetof(struct binding, pins));
     __atomic_fetch_sub(&bindings_used, 1, __ATOMIC_RELAXED);
 }
 
@@ -154,7 +156,6 @@ static struct binding *find(uint64_t cookie) {
         if (!bindings[i].cookie && !free) free = &bindings[i];
     }
     if (!free) return NULL;
-    memset(free, 0, sizeof *free);
     free->cookie = cookie;
     free->keeper = -1;
     __atomic_fetch_add(&bindings_used, 1, __ATOMIC_RELAXED);
@@ -207,7 +208,7 @@ void descriptor_forget(int fd) {
 
 void descriptor_forget_range(unsigned first, unsigned last) {
     if (!process_is_ours()) return;
-    for (unsigned fd = first; fd <= last && (int)fd <= highest; fd++)
+    for (unsigned fd = first; fd <= last && fd <= (unsigned)highest; fd++)
         if (fd_kind((int)fd) != FD_INTERNAL) descriptor_forget((int)fd);
 }
 
@@ -294,8 +295,8 @@ static struct region *find_region(int file, uint64_t size) {
 static bool ring_at(const struct binding *b, uint64_t offset, uint32_t slots, struct netmap_ring **ring) {
     uint64_t size = b->attachment.region_size;
     *ring = NULL;
-    if (offset == 0) return true;
-    if (offset % 8 || offset > size || slots == 0 || slots > 1u << 20) return false;
+    if (offset == 0 || slots == 0) return true; // a null port's need no memory
+    if (offset % 8 || offset > size || slots > 1u << 20) return false;
     if (size - offset < NM_RING_SLOTS + (uint64_t)slots * NM_SLOT_SIZE) return false;
     *ring = (struct netmap_ring *)(b->region->base + offset);
     return true;
@@ -438,11 +439,12 @@ void internal_close(int fd, uint64_t cookie) {
         internals_used--;
         set_number(fd, FD_UNKNOWN);
     }
-    if (fd >= 0 && socket_cookie(fd) == cookie) real.close(fd);
+    if (fd >= 0 && cookie && socket_cookie(fd) == cookie) real.close(fd);
 }
 
-void internal_make_way(int fd) {
+int internal_make_way(int fd) {
     sigset_t saved;
+    int moved = -1;
     table_lock(&saved);
     int slot = internal_slot(fd);
     if (slot >= 0) {
@@ -453,11 +455,12 @@ void internal_make_way(int fd) {
         set_number(fd, FD_UNKNOWN);
         internals[slot].fd = number < FD_LIMIT ? number : -1;
         if (internals[slot].fd < 0) internals_used--;
-        else set_number(number, FD_INTERNAL);
+        else set_number(moved = number, FD_INTERNAL);
         for (int i = 0; i < BINDING_LIMIT; i++)
             if (bindings[i].cookie && bindings[i].keeper == fd) bindings[i].keeper = number;
     }
     table_unlock(&saved);
+    return moved;
 }
 
 int internal_next(unsigned from) {

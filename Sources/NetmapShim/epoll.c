@@ -108,7 +108,7 @@ int epoll_control(struct binding *b, int epoll, int operation, int fd, struct ep
 static uint32_t look(struct entry *e, bool *is_busy) {
     if (e->is_spent) return 0;
     // Dups and a mapping keep the registration when the number is gone; the kernel keeps its own too.
-    struct binding *b = e->binding;
+    struct binding *b = __atomic_load_n(&e->binding, __ATOMIC_RELAXED);
     if (!b) return 0;
     __atomic_fetch_add(&b->pins, 1, __ATOMIC_SEQ_CST);
     uint32_t ready = 0;
@@ -130,13 +130,17 @@ static uint32_t look(struct entry *e, bool *is_busy) {
     return ready;
 }
 
-static void report(struct entry *e, uint32_t ready, struct epoll_event *event) {
+// Another thread may close the descriptor meanwhile; its binding's memory stays.
+static bool report(struct entry *e, uint32_t ready, struct epoll_event *event) {
+    struct binding *b = __atomic_load_n(&e->binding, __ATOMIC_RELAXED);
+    if (!b) return false;
     event->events = ready;
     event->data.u64 = e->data;
     e->is_fresh = false;
-    e->rx_seen = nm_load32(&e->binding->rx_news);
-    e->tx_seen = nm_load32(&e->binding->tx_news);
+    e->rx_seen = nm_load32(&b->rx_news);
+    e->tx_seen = nm_load32(&b->tx_news);
     if (e->events & EPOLLONESHOT) e->is_spent = true;
+    return true;
 }
 
 static int collect(int epoll, struct epoll_event *events, int room, bool *is_busy) {
@@ -147,7 +151,7 @@ static int collect(int epoll, struct epoll_event *events, int room, bool *is_bus
         struct entry *e = &entries[(start + (unsigned)i) % (unsigned)limit];
         if (!e->binding || e->epoll != epoll) continue;
         uint32_t ready = look(e, is_busy);
-        if (ready && e->binding) report(e, ready, &events[count++]);
+        if (ready && report(e, ready, &events[count])) count++;
     }
     return count;
 }
@@ -169,7 +173,7 @@ static int filter(struct epoll_event *events, int count, bool is_draining, bool 
             continue;
         }
         *had_marks = true;
-        struct binding *b = e->binding;
+        struct binding *b = __atomic_load_n(&e->binding, __ATOMIC_RELAXED);
         if (!b || !is_draining) continue;
         __atomic_fetch_add(&b->pins, 1, __ATOMIC_SEQ_CST);
         int fd = fd_kind(e->fd) == (unsigned)(FD_OURS + (b - bindings)) ? e->fd : b->keeper;

@@ -46,35 +46,25 @@ void mapping_unmapped(void *address, size_t length) {
     if (!process_is_ours()) return;
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
     uintptr_t from = (uintptr_t)address & ~page, to = ((uintptr_t)address + length + page) & ~page;
-    struct binding *unused[8];
-    int count = 0;
     sigset_t saved;
     table_lock(&saved);
     for (int i = 0; i < LIMIT; i++) {
         uintptr_t a = ranges[i].from, z = ranges[i].to;
         if (a == z || to <= a || z <= from) continue;
-        struct binding *b = ranges[i].binding;
         if (a < from && to < z) { // a hole in its middle
             ranges[i].to = from;
-            add(to, z, b);
+            add(to, z, ranges[i].binding);
         } else if (a < from) {
             ranges[i].to = from;
         } else if (to < z) {
             ranges[i].from = to;
         } else {
-            __atomic_fetch_add(&b->pins, 1, __ATOMIC_SEQ_CST);
+            struct binding *b = ranges[i].binding;
             drop(i);
-            if (count < 8) unused[count++] = b;
-            else __atomic_fetch_sub(&b->pins, 1, __ATOMIC_SEQ_CST);
+            end_if_unused(b);
         }
     }
-    for (int i = 0; i < count; i++)
-        if (unused[i]->numbers == 0 && unused[i]->maps == 0) {
-            epoll_forget_binding(unused[i]);
-            unused[i]->is_dying = true;
-        }
     table_unlock(&saved);
-    for (int i = 0; i < count; i++) descriptor_unpin(unused[i]);
 }
 
 // A second mapping of what the library has mapped.

@@ -120,7 +120,7 @@ EXPORT int dup(int fd) {
 
 static inline void before_dup(int from, int to) {
     if (LIKELY(fd_kind(to) == FD_UNKNOWN) || from == to || (unsigned)to >= FD_LIMIT || !process_is_ours()) return;
-    if (fd_kind(to) == FD_INTERNAL) internal_make_way(to);
+    if (fd_kind(to) == FD_INTERNAL) channel_make_way(to);
     else if (real.fcntl(from, F_GETFD, NULL) >= 0) descriptor_forget(to);
 }
 

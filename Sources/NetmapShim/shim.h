@@ -124,7 +124,6 @@ struct binding {
     int numbers;     // descriptor numbers in the table
     int maps;        // mappings of the program
     int keeper;      // our own descriptor while there are mappings, or -1
-    int pins;        // calls that are under way
     bool is_dying;   // to be freed by the last call
     bool is_attached;
     bool is_dead;    // the engine has gone
@@ -138,6 +137,7 @@ struct binding {
     uint32_t tx_news, rx_news; // times that a tail moved
     uint64_t last_sync;        // when the last ioctl sync was, in coarse nanoseconds
     uint64_t csb_atok, csb_ktoa;
+    int pins; // calls that are under way; the last field, which outlives the others
 };
 
 extern uint16_t fd_table[FD_LIMIT];
@@ -164,7 +164,8 @@ void descriptor_forget_range(unsigned first, unsigned last);
 int internal_adopt(int fd);           // moves it there; closes `fd`; returns the new number
 void internal_close(int fd, uint64_t cookie);
 bool internal_is_ours(int fd);        // and not a number that was used again behind our back
-void internal_make_way(int fd);       // the program wants this number
+int internal_make_way(int fd);        // the program wants this number; where ours went, or -1
+void end_if_unused(struct binding *b); // without numbers and mappings; table locked
 int internal_next(unsigned from);     // the lowest internal number >= from, or -1
 void keeper_take(struct binding *binding, int fd); // table locked
 void table_lock(sigset_t *saved);
@@ -189,6 +190,7 @@ struct exchange {
 int channel_call(unsigned op, int descriptor, struct exchange *exchange);
 bool channel_peer_matches(const char *path, size_t length);
 bool channel_has_cookie(uint64_t cookie);
+void channel_make_way(int fd); // the program wants a number that is internal
 void channel_before_fork(void);
 void channel_after_fork(bool is_child);
 

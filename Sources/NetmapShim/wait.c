@@ -6,8 +6,11 @@
 
 #include "shim.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum {
     ON_STACK = 128,  // descriptors whose copy needs no memory
@@ -194,11 +197,29 @@ static size_t set_bytes(int count) {
     return (size_t)((count + bits - 1) / bits) * sizeof(long);
 }
 
+// Programs pass a number as large as their limit of descriptors with sets that are not. The kernel looks no further
+// than its table of their descriptors reaches, and so do we.
+static int within_table(int count) {
+    if (count <= FD_SETSIZE) return count;
+    char text[2048] = "";
+    int saved = errno, file = real.open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+        ssize_t length = read(file, text, sizeof text - 1);
+        text[length > 0 ? length : 0] = 0;
+        real.close(file);
+    }
+    errno = saved;
+    const char *at = strstr(text, "FDSize:");
+    int size = at ? atoi(at + 7) : FD_SETSIZE;
+    return count < size ? count : size;
+}
+
 int wait_select(int count, fd_set *read, fd_set *write, fd_set *except, struct timespec *timeout, const sigset_t *mask,
                 bool *was_ours) {
     const short in = POLLIN | POLLRDNORM | POLLRDBAND, out = POLLOUT | POLLWRNORM | POLLWRBAND;
     nfds_t used = 0;
     *was_ours = false;
+    count = within_table(count);
     for (int fd = 0; fd < count; fd++) {
         if (!in_set(read, fd) && !in_set(write, fd) && !in_set(except, fd)) continue;
         used++;

@@ -13,6 +13,8 @@ public import Netmap
     public let table: ForwardingTable
     @usableFromInline let settings: UnsafeMutablePointer<UInt32>
     @usableFromInline let statistics: UnsafeMutablePointer<UInt64>
+    /// Ports by the number that senders may force frames to.
+    @usableFromInline let places: UnsafeMutablePointer<UInt16>
 
     /// Makes a switch that knows nobody.
     ///
@@ -28,6 +30,11 @@ public import Netmap
         unsafe settings[0] = ageing
         unsafe statistics = .allocate(capacity: 8)
         unsafe statistics.initialize(repeating: 0, count: 8)
+        unsafe places = .allocate(capacity: PortPlaces.addressable.upperBound)
+        unsafe places.initialize(
+            repeating: ForwardingPlan.nowhere,
+            count: PortPlaces.addressable.upperBound
+        )
     }
 
     /// Makes a switch whose table is in the caller's memory, which must outlive it.
@@ -38,11 +45,17 @@ public import Netmap
         unsafe settings[0] = ageing
         unsafe statistics = .allocate(capacity: 8)
         unsafe statistics.initialize(repeating: 0, count: 8)
+        unsafe places = .allocate(capacity: PortPlaces.addressable.upperBound)
+        unsafe places.initialize(
+            repeating: ForwardingPlan.nowhere,
+            count: PortPlaces.addressable.upperBound
+        )
     }
 
     deinit {
         unsafe settings.deallocate()
         unsafe statistics.deallocate()
+        unsafe places.deallocate()
     }
 
     /// Seconds after which a silent station is forgotten; 0 for never.
@@ -79,11 +92,13 @@ public import Netmap
         into plan: inout ForwardingPlan
     ) {
         plan.reset()
+        if batch.isUnlearned {
+            classifyUnlearned(batch, from: source, now: now, counters: counters, into: &plan)
+            return
+        }
         let count = batch.count
         let frames = unsafe batch.frames
         let ageing = self.ageing
-        // Bits of a source that keep it from being learned: that of a group, or any.
-        let unlearned: UInt64 = batch.isUnlearned ? .max : 1
         var lastSource = UInt64.max
         var lastDestination = UInt64.max
         var lastPort = ForwardingPlan.nowhere
@@ -111,7 +126,7 @@ public import Netmap
             if from != lastSource {
                 lastSource = from
                 // A group address cannot send, and all zeroes is nobody.
-                if from & unlearned == 0, from != 0,
+                if from & 1 == 0, from != 0,
                     table.learn(from, on: source, now: now, ageing: ageing).changedTable
                 {
                     // The table changed, so what was looked up before may no longer hold.

@@ -129,7 +129,7 @@ struct DeviceLegacyTests {
         #expect(errno == 0)
         #expect(String(decoding: reply.prefix { $0 != 0 }, as: UTF8.self) == "vale3:abc")
         var next = Self.request("", command: NETMAP_BDG_LIST)
-        next.put(UInt16(1), at: 46)
+        next.put(UInt16(2), at: 46)
         #expect(client.device.ginfo(client.open(), next).errno == ENOENT)
     }
 
@@ -144,7 +144,7 @@ struct DeviceLegacyTests {
         var host = Self.request("vale0:nm0", command: NETMAP_BDG_ATTACH)
         host.put(UInt16(NETMAP_BDG_HOST), at: 44)
         #expect(try Self.regif(client, host).errno == 0)
-        #expect(client.fabric.valePorts.map(\.port) == ["nm0", "nm0^", "per"])
+        #expect(client.fabric.valePorts.map(\.address.port) == ["per", "nm0", "nm0^"])
         var polling = Self.request(
             "vale0:nm0",
             command: NETMAP_BDG_POLLING_ON,

@@ -99,7 +99,7 @@ struct DevicePipeTests {
     func ephemeralParent() throws {
         let client = DeviceClient()
         let pipe = try client.bind("vale0:a{1")
-        #expect(client.fabric.valePorts.map(\.port) == ["a"])
+        #expect(client.fabric.valePorts.map(\.address.port) == ["a"])
         let parent = try client.bind("vale0:a")
         client.close(pipe)
         #expect(client.device.adapters.map(\.name) == ["vale0:a"])

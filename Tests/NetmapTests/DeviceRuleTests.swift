@@ -133,7 +133,7 @@ struct DeviceRuleTests {
     @Test("a name that a guest has: EBUSY")
     func guest() throws {
         let client = DeviceClient()
-        client.fabric.ports = [("vale0", "vm1")]
+        client.fabric.add("vale0", "vm1")
         #expect(try client.refuse("vale0:vm1") == EBUSY)
         #expect(try client.refuse("vale0:vm1{1") == EBUSY)
         #expect(client.fabric.ports.count == 1 && client.device.adapters.isEmpty)

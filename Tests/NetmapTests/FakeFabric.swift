@@ -6,27 +6,41 @@ import Testing
 
 final class FakeFabric: NetmapFabric {
     /// What is on switches: ours, and those that a test added.
-    var ports: [(vale: String, port: String)] = []
+    private(set) var ports: [ListedPort] = []
     var running: [ObjectIdentifier: Set<RingNumber>] = [:]
     var listeners: [ObjectIdentifier: [RingNumber: [DescriptorNumber]]] = [:]
     var watching: [(parent: Adapter, rings: [RingNumber], monitor: Adapter)] = []
     var alerts: [String] = []
     var calls: [String] = []
 
-    var valePorts: [(vale: String, port: String)] {
-        ports.sorted { ($0.vale, $0.port) < ($1.vale, $1.port) }
+    var valePorts: [ListedPort] {
+        ports.sorted { ($0.valeIndex, $0.portIndex) < ($1.valeIndex, $1.portIndex) }
+    }
+
+    /// A port comes, as the next on its switch.
+    func add(_ vale: String, _ port: String) {
+        let here = ports.filter { $0.address.vale == vale }
+        let index = here.first?.valeIndex ?? (ports.map(\.valeIndex).max() ?? -1) + 1
+        let place = (here.map(\.portIndex).max() ?? 0) + 1
+        ports.append(
+            ListedPort(
+                ValeAddress(vale: vale, port: port),
+                valeIndex: index,
+                portIndex: place
+            )
+        )
     }
 
     func join(_ adapter: Adapter, switch vale: String, port: String) throws(NetmapError) {
-        guard !ports.contains(where: { $0.vale == vale && $0.port == port }) else {
+        guard !ports.contains(where: { "\($0.address)" == "\(vale):\(port)" }) else {
             throw NetmapError(EEXIST, "\(vale):\(port) is taken by somebody else")
         }
-        ports.append((vale, port))
+        add(vale, port)
         calls.append("join \(adapter.name) \(vale):\(port)")
     }
 
     func leave(_ adapter: Adapter, switch vale: String, port: String) {
-        let place = ports.firstIndex { $0.vale == vale && $0.port == port }
+        let place = ports.firstIndex { "\($0.address)" == "\(vale):\(port)" }
         #expect(place != nil, "\(vale):\(port) leaves without having joined")
         if let place { ports.remove(at: place) }
         calls.append("leave \(adapter.name) \(vale):\(port)")

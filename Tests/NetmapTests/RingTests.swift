@@ -149,13 +149,14 @@ struct RingTests {
             _ bytes: [UInt8],
             more: Bool = false,
             buffer: UInt32? = nil,
-            length: Int? = nil
+            length: Int? = nil,
+            flags: Int32 = 0
         ) {
             var slot = view.slot(0, head)
             view.write(bytes, view.buffer(slot.buffer))
             if let buffer { slot.buffer = buffer }
             slot.length = UInt16(length ?? bytes.count)
-            slot.flags = more ? UInt16(NS_MOREFRAG) : 0
+            slot.flags = UInt16(flags | (more ? NS_MOREFRAG : 0))
             view.setSlot(0, head, slot)
             head = (head + 1) % region.layout.slots
         }

@@ -78,6 +78,7 @@ import Vale
             let b = try Port("vale1:b", on: space)
             #expect(try space.valePorts().map(\.name) == ["vale0:a", "vale1:b"])
             #expect(try space.place(of: "vale1:b").switchIndex == 1)
+            #expect(try space.place(of: "vale1:b").portIndex == 1)
             #expect(a.name == "vale0:a" && b.memoryID != a.memoryID)
         }
         #expect(try space.valePorts().isEmpty)

@@ -11,7 +11,7 @@ import Netmap
 @safe final class NetmapPort: Port {
     let adapter: Adapter
     /// Rings that are served: their queues' words.
-    private(set) var krings: [RingNumber: UInt64] = [:]
+    var krings: [RingNumber: UInt64] = [:]
     /// Work on them that is no forwarding, by the pair that it is served as: their queues' words.
     private var chores: [Int: UInt64] = [:]
     var listeners: [RingNumber: [OwnedDescriptor]] = [:]
@@ -114,7 +114,7 @@ import Netmap
         if watchers[ring] != nil { publishWatchers(ring) }
     }
 
-    private func startWork(_ ring: RingNumber) {
+    func startWork(_ ring: RingNumber) {
         guard let word = krings[ring] else { return }
         let pair = unsafe plane.pointee.pairs + ring.index
         switch (adapter.kind, ring.direction) {
@@ -298,7 +298,7 @@ import Netmap
         for index in chores.keys { unsafe pool.setKicks(plane, index, kicks(ofChore: index)) }
     }
 
-    private func publishListeners(_ kring: UnsafeMutablePointer<Kring>?, _ ring: RingNumber) {
+    func publishListeners(_ kring: UnsafeMutablePointer<Kring>?, _ ring: RingNumber) {
         guard let kring = unsafe kring else { return }
         let list = unsafe Listeners.make(kicks(of: ring).map(\.number))
         unsafe nm_store64_release(&kring.pointee.listeners, list)
@@ -343,6 +343,8 @@ import Netmap
 
     /// Takes over the adapter's virtio-net header length.
     func applyHeaderLength() {
+        // Rings between two switches have headers of their own.
+        guard adapter.attachments.count < 2 else { return }
         pausing {
             for ring in krings.keys {
                 let lock = unsafe plane.pointee.pairs + ring.index

@@ -5,6 +5,7 @@ import Control
 import Glibc
 import Logging
 import Netmap
+import Vale
 
 extension NetmapService: NetmapFabric {
     /// The port of an adapter, made when it is needed first.
@@ -59,20 +60,26 @@ extension NetmapService: NetmapFabric {
         guard let port = port(of: adapter) else {
             throw NetmapError(ENOMEM, "no port number is free for '\(ifname)'")
         }
-        // A second switch is for management only: frames go through the first (see leave).
-        guard port.master == nil else { return }
+        guard port.master == nil else {
+            try splice(port, ValeAddress(vale: vale, port: name))
+            return
+        }
         let state = engine.switches[vale] ?? engine.makeSwitch(vale)
         port.master = vale
+        port.nameOnSwitch = name
         port.pausing { unsafe port.plane.pointee.vale = unsafe state.plane }
+        if adapter.isSink { port.sink(true) }
         engine.enter(port, state)
         engine.reconsiderLingering()
     }
 
     func leave(_ adapter: Adapter, switch vale: String, port name: String) {
+        if splices[ObjectIdentifier(adapter)]?.far.master == vale { return unsplice(adapter) }
         guard let port = ports[ObjectIdentifier(adapter)], port.master == vale,
             let state = engine.switches[vale]
         else { return }
         port.master = nil
+        if adapter.isSink { port.sink(false) }
         engine.exit(port, state) {
             port.pausing { unsafe port.plane.pointee.vale = unsafe engine.nowhere.plane }
         }
@@ -109,14 +116,16 @@ extension NetmapService: NetmapFabric {
         ports[ObjectIdentifier(adapter)]?.applyHeaderLength()
     }
 
-    var valePorts: [(vale: String, port: String)] {
-        let others = engine.ports.values.compactMap(\.netdev).map {
-            (vale: $0.port.master, port: $0.port.port)
+    var valePorts: [ListedPort] {
+        engine.switches.values.sorted { $0.index < $1.index }.flatMap { state in
+            state.places.all.compactMap { place, number in
+                guard let port = engine.ports[number] else { return nil }
+                return ListedPort(
+                    ValeAddress(vale: state.name, port: port.nameOnSwitch),
+                    valeIndex: state.index,
+                    portIndex: place
+                )
+            }
         }
-        // A persistent port can be on two switches.
-        let own = (device?.adapters ?? []).flatMap(\.attachments).map {
-            (vale: $0.vale, port: $0.port)
-        }
-        return (others + own).sorted { ($0.vale, $0.port) < ($1.vale, $1.port) }
     }
 }

@@ -41,6 +41,8 @@ final class NetmapService {
     private var numbers: [UInt64: DescriptorNumber] = [:]
     /// The ports of adapters that have been seen.
     var ports: [ObjectIdentifier: NetmapPort] = [:]
+    /// What joins the two switches of persistent ports that are on two.
+    var splices: [ObjectIdentifier: Splice] = [:]
 
     init(engine: Engine) { self.engine = engine }
 

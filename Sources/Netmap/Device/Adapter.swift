@@ -8,6 +8,11 @@ package struct ValeAddress: Hashable, Sendable, CustomStringConvertible {
     package let vale: String
     package let port: String
 
+    package init(vale: String, port: String) {
+        self.vale = vale
+        self.port = port
+    }
+
     package var description: String { "\(vale):\(port)" }
 }
 
@@ -60,8 +65,7 @@ package final class Adapter {
     package internal(set) var ringOffsets: [RingNumber: Int] = [:]
     /// Where it is on switches.
     ///
-    /// Only persistent ports can be on two: what the first switch sends to such a port goes out on the
-    /// second, and back.
+    /// Only persistent ports can be on two: what either switch sends to such a port comes out on the other.
     package internal(set) var attachments: [ValeAddress] = []
     /// Descriptors that have it open.
     package internal(set) var bindings = 0
@@ -104,6 +108,16 @@ package final class Adapter {
         if !isPipe { receiveBase = geometry.allRings(.transmit) }
     }
 
+    /// What it is on its second switch: the other end of the wire that it is between the two.
+    package func mirrored(as place: ValeAddress) -> Adapter {
+        Adapter(
+            name: place.description,
+            kind: kind,
+            geometry: geometry.opposite,
+            allocator: allocator
+        )
+    }
+
     /// Slots of a ring of that direction.
     package func slots(_ direction: Direction) -> Int { geometry.slots(direction) }
 
@@ -120,6 +134,10 @@ package final class Adapter {
         default: false
         }
     }
+
+    /// Whether frames that a switch sends to it leave by it and are nobody's any more: a test interface, but
+    /// not its host stack, which there is none of.
+    package var isSink: Bool { isInterface && !name.hasSuffix("^") }
 
     var isPipe: Bool { if case .pipe = kind { true } else { false } }
     var isMonitor: Bool { if case .monitor = kind { true } else { false } }

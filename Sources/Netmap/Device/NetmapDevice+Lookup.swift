@@ -51,10 +51,7 @@ extension NetmapDevice {
                     + "choose another name for a port of \(address.vale)"
             )
         }
-        let isTaken = fabric.valePorts.contains {
-            $0.vale == address.vale && $0.port == address.port
-        }
-        guard !isTaken else {
+        guard listed(address) == nil else {
             throw NetmapError(
                 EBUSY,
                 "'\(address)' is a port of another kind, a guest's perhaps; choose another name"

@@ -17,7 +17,7 @@ extension NetmapDevice {
                     + "NR_REG_NIC_SW, nr_ringid 0"
             )
         }
-        guard port(at: address) == nil, placeIndex(address) == nil else {
+        guard port(at: address) == nil, listed(address) == nil else {
             throw NetmapError(EBUSY, "\(address.vale) has a port '\(address.port)' already")
         }
         guard let adapter = named(address.port) else {
@@ -48,7 +48,7 @@ extension NetmapDevice {
                 throw error
             }
         }
-        body.port_index = UInt32(clamping: placeIndex(address)?.port ?? 0)
+        body.port_index = UInt32(clamping: listed(address)?.portIndex ?? 0)
     }
 
     private func checkAttach(_ adapter: Adapter, withHost: Bool) throws(NetmapError) {
@@ -97,7 +97,7 @@ extension NetmapDevice {
         guard let address = name.address, let adapter = port(at: address) else {
             throw NetmapError(ENXIO, "'\(name.text)' is not attached")
         }
-        body.port_index = UInt32(clamping: placeIndex(address)?.port ?? 0)
+        body.port_index = UInt32(clamping: listed(address)?.portIndex ?? 0)
         // Who has an ephemeral port open detaches it by closing.
         guard !adapter.isEphemeral else { return }
         guard adapter.polling == nil else {
@@ -186,42 +186,26 @@ extension NetmapDevice {
             }
             let parts = name.text.split(separator: ":", maxSplits: 1)
             let vale = String(parts.first ?? "")
-            guard let place = Self.switches(ports).firstIndex(of: vale) else {
+            guard let found = ports.first(where: { $0.address.vale == vale }) else {
                 throw NetmapError(ENOENT, "there is no switch '\(vale)'")
             }
-            body.nr_bridge_idx = UInt16(clamping: place)
-            let port = parts.count == 2 ? String(parts[1]) : ""
-            let index = placeIndex(ValeAddress(vale: vale, port: port))?.port
-            body.nr_port_idx = UInt32(clamping: index ?? 255)
+            let port = ValeAddress(vale: vale, port: parts.count == 2 ? String(parts[1]) : "")
+            body.nr_bridge_idx = UInt16(clamping: found.valeIndex)
+            body.nr_port_idx = UInt32(clamping: listed(port)?.portIndex ?? ListedPort.noPort)
             return name.text
         }
-        var port = Int(body.nr_port_idx)
-        for (place, vale) in Self.switches(ports).enumerated()
-        where place >= Int(body.nr_bridge_idx) {
-            let there = ports.filter { $0.vale == vale }
-            if port < there.count {
-                body.nr_bridge_idx = UInt16(clamping: place)
-                body.nr_port_idx = UInt32(clamping: port)
-                return "\(vale):\(there[port].port)"
-            }
-            port = 0
+        let from = (Int(body.nr_bridge_idx), Int(body.nr_port_idx))
+        guard let next = ports.first(where: { ($0.valeIndex, $0.portIndex) >= from }) else {
+            throw NetmapError(ENOENT, "no port is left to list")
         }
-        throw NetmapError(ENOENT, "no port is left to list")
+        body.nr_bridge_idx = UInt16(clamping: next.valeIndex)
+        body.nr_port_idx = UInt32(clamping: next.portIndex)
+        return "\(next.address)"
     }
 
-    private static func switches(_ ports: [(vale: String, port: String)]) -> [String] {
-        var seen: Set<String> = []
-        return ports.map(\.vale).filter { seen.insert($0).inserted }
-    }
-
-    /// Numbers of a switch and of a port in VALE_LIST.
-    private func placeIndex(_ address: ValeAddress) -> (vale: Int, port: Int)? {
-        let ports = fabric.valePorts
-        let there = ports.filter { $0.vale == address.vale }.map(\.port)
-        guard let vale = Self.switches(ports).firstIndex(of: address.vale),
-            let port = there.firstIndex(of: address.port)
-        else { return nil }
-        return (vale, port)
+    /// What VALE_LIST says about a port, be it ours or a guest's.
+    func listed(_ address: ValeAddress) -> ListedPort? {
+        fabric.valePorts.first { $0.address == address }
     }
 
     /// VALE_POLLING_ENABLE.

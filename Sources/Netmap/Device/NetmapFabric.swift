@@ -13,6 +13,24 @@ package struct NetmapError: Error, Equatable, CustomStringConvertible {
     }
 }
 
+/// A port on a switch, as VALE_LIST tells it.
+package struct ListedPort: Equatable, Sendable {
+    package let address: ValeAddress
+    /// The switch's number, which it keeps as long as it is there.
+    package let valeIndex: Int
+    /// The port's number on the switch, which it keeps as long as it is there.
+    package let portIndex: Int
+
+    package init(_ address: ValeAddress, valeIndex: Int, portIndex: Int) {
+        self.address = address
+        self.valeIndex = valeIndex
+        self.portIndex = portIndex
+    }
+
+    /// What VALE_LIST says of a port that is not there.
+    static let noPort = 255
+}
+
 /// Identifies an open descriptor; never used twice.
 package typealias DescriptorNumber = UInt64
 
@@ -24,7 +42,8 @@ package protocol NetmapFabric: AnyObject {
     ///
     /// A persistent port that is on a switch already is spliced: what that switch sends to it goes out on
     /// `vale`, and back. An interface that joins has no rings in memory: whoever serves it passes its frames
-    /// on. The frames of an adapter that is on no switch are taken and dropped.
+    /// on; those of one behind which nobody is (`Adapter.isSink`) are counted and gone. The frames of an
+    /// adapter that is on no switch are taken and dropped.
     ///
     /// - Throws: EBUSY or EEXIST if the name is taken (by a guest, say).
     func join(_ adapter: Adapter, switch vale: String, port: String) throws(NetmapError)
@@ -85,8 +104,8 @@ package protocol NetmapFabric: AnyObject {
     /// The virtio-net header length of a port has changed.
     func headerLengthChanged(_ adapter: Adapter)
 
-    /// Ports of all switches by switch, then port: what VALE_LIST walks through. Guests' are in it.
-    var valePorts: [(vale: String, port: String)] { get }
+    /// Ports of all switches by their numbers: what VALE_LIST walks through. Guests' are in it.
+    var valePorts: [ListedPort] { get }
 }
 
 /// Where there is no host whose interfaces could be attached.

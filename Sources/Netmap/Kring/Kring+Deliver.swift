@@ -71,12 +71,13 @@ extension Kring {
         var delivered = 0
         var bytes = 0
         let frames = unsafe batch.frames
+        let piece = pieceSize
         var k = begin
         while k < end {
             let index = unsafe Int(list[k])
             let frame = unsafe frames[index]
             let length = unsafe Int(frame.length)
-            guard free > 0, length <= bufferSize, unsafe frame.isPlain else {
+            guard free > 0, length <= piece, unsafe frame.isPlain else {
                 if unsafe frame.offload { break }
                 hwtail = j
                 let used = deliverFragments(batch, index, free, counters)
@@ -187,7 +188,7 @@ extension Kring {
     @_noLocks
     func slotsNeeded(_ frame: Frame) -> Int {
         let length = unsafe Int(frame.length) + headerLength
-        return (length + bufferSize - 1) / bufferSize
+        return (length + pieceSize - 1) / pieceSize
     }
 
     /// Delivers one frame that has several segments or needs several slots, or counts why not.
@@ -222,7 +223,7 @@ extension Kring {
                 counters.drop(.malformed)
                 return 0
             }
-            let piece = min(bufferSize, length - fragment * bufferSize)
+            let piece = min(pieceSize, length - fragment * pieceSize)
             let room = unsafe buffers + Int(buffer) * bufferSize
             // The header lies in the first buffer, which is longer than it.
             let lead = fragment == 0 ? headerLength : 0
@@ -235,7 +236,7 @@ extension Kring {
             }
             unsafe batch.copy(
                 index,
-                from: fragment * bufferSize - (headerLength - lead),
+                from: fragment * pieceSize - (headerLength - lead),
                 length: piece - lead,
                 to: room + lead
             )

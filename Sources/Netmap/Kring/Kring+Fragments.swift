@@ -82,10 +82,16 @@ extension Kring {
             let word = unsafe nm_load64(slotBase + j &* NM_SLOT_SIZE)
             let index = UInt32(truncatingIfNeeded: word)
             let length = Int((word &>> 32) & 0xffff)
-            if used == 0 {
+            if used == 0, !isSkipping {
                 // A batch is learned or not as a whole; a frame of the other kind begins the next one.
                 let isUnlearned = (word &>> 48) & UInt64(NS_NO_LEARN) != 0
-                if batch.count != 0, isUnlearned != batch.isUnlearned { return 0 }
+                if batch.count == 0 { batch.isUnlearned = isUnlearned }
+                if isUnlearned != batch.isUnlearned { return 0 }
+                // Beside NS_NO_LEARN only: in a slot that was received, and its flags copied, there is the
+                // number of the frame's slots instead (NS_RFRAGS).
+                if isUnlearned {
+                    unsafe batch.ports[batch.count] = UInt8(truncatingIfNeeded: word &>> 56)
+                }
             }
             used += 1
             j = j + 1 == slotCount ? 0 : j + 1

@@ -134,6 +134,14 @@ extension Kring {
         // The program arms, fences and looks; we publish, fence and look: one of us sees the other.
         nm_fence()
         // SAFETY: as in `arm`.
+        if let partner = unsafe partner {
+            // A worker sleeps at the other side of a splice as it does for a program.
+            guard unsafe nm_load32(partner + Int(NM_KRING_SLEEPING)) != 0,
+                unsafe nm_load32(partner + Int(NM_KRING_KICKED)) == 0
+            else { return false }
+            unsafe nm_store32(partner + Int(NM_KRING_KICKED), 1)
+            return true
+        }
         let want = unsafe nm_load32(control + Int(NM_KRING_WANT))
         if want == 0 { return false }
         if want == UInt32(NM_WANT_ONCE) {

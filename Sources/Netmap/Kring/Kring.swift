@@ -18,8 +18,12 @@ public import CNetmap
     @usableFromInline let slotCount: Int
     @usableFromInline let bufferSize: Int
     @usableFromInline let bufferCount: UInt32
+    /// The most that a slot's length can say, in buffers of 64 KiB one byte less than they have.
+    @usableFromInline var pieceSize: Int { @_noLocks get { min(bufferSize, 0xffff) } }
     /// The ring's `nm_kring`, through which both sides wake each other; nil where they share a thread.
     @usableFromInline let control: UnsafeMutableRawPointer?
+    /// The `nm_kring` of the switch at the other side of a `SpliceRing`, in which that one sleeps.
+    let partner: UnsafeMutableRawPointer?
     /// Where programs count the syncs of the port that they rejected.
     let complaintsCell: UnsafeMutableRawPointer?
     /// What was there when the control plane was told.
@@ -77,6 +81,7 @@ public import CNetmap
         self.bufferSize = bufferSize
         self.bufferCount = UInt32(bufferCount)
         unsafe control = nil
+        unsafe partner = nil
         unsafe complaintsCell = nil
         isTransmit = transmit
         hwcur = 0
@@ -100,6 +105,7 @@ public import CNetmap
         let control =
             unsafe file.mapping.base + Int(NM_CONTROL_KRINGS) + number * Int(NM_KRING_SIZE)
         unsafe self.control = unsafe control
+        unsafe partner = nil
         unsafe complaintsCell = unsafe file.mapping.base + Int(NM_CONTROL_COMPLAINTS)
         unsafe headCell = unsafe control + Int(NM_KRING_HEAD)
         unsafe hwcurCell = unsafe control + Int(NM_KRING_HWCUR)
@@ -113,6 +119,30 @@ public import CNetmap
         isTransmit = ring.direction == .transmit
         hwcur = 0
         hwtail = isTransmit ? slotCount - 1 : 0
+        unsafe extras = .allocate(capacity: FrameBatch.frameCapacity + 1)
+        unsafe extras.initialize(repeating: 0, count: FrameBatch.frameCapacity + 1)
+    }
+
+    /// One side's view of a ring between two switches: what one has done is what the other may do.
+    package init(_ splice: SpliceRing, transmit: Bool) {
+        // SAFETY: offsets of the ABI in krings, slots and buffers that the splice laid out; it outlives us.
+        let own = unsafe splice.control(transmit: transmit)
+        let other = unsafe splice.control(transmit: !transmit)
+        unsafe control = unsafe own
+        unsafe partner = unsafe other
+        unsafe complaintsCell = nil
+        unsafe headCell = unsafe other + Int(transmit ? NM_KRING_HWTAIL : NM_KRING_HWCUR)
+        unsafe hwcurCell = unsafe own + Int(NM_KRING_HWCUR)
+        unsafe hwtailCell = unsafe own + Int(NM_KRING_HWTAIL)
+        unsafe slotBase = unsafe splice.slotBase
+        unsafe buffers = unsafe splice.buffers
+        slotCount = splice.slots
+        bufferSize = SpliceRing.bufferSize
+        bufferCount = UInt32(splice.slots)
+        headerLength = SpliceRing.headerLength
+        isTransmit = transmit
+        hwcur = 0
+        hwtail = transmit ? slotCount - 1 : 0
         unsafe extras = .allocate(capacity: FrameBatch.frameCapacity + 1)
         unsafe extras.initialize(repeating: 0, count: FrameBatch.frameCapacity + 1)
     }
@@ -175,6 +205,8 @@ public import CNetmap
                 }
                 j = j &+ used
                 if j >= slotCount { j = j &- slotCount }
+                // The owner has rewritten the first slot meanwhile.
+                if batch.isUnlearned { break }
                 continue
             }
             let address = unsafe buffers + Int(index) &* bufferSize
@@ -205,7 +237,8 @@ public import CNetmap
         collected = 0
         hasNews = true
         // SAFETY: cells of the ring's own, which outlive it.
-        unsafe nm_store32(hwcurCell, UInt32(truncatingIfNeeded: hwcur))
+        // The first is the head of a receive ring at the other side of a splice.
+        unsafe nm_store32_release(hwcurCell, UInt32(truncatingIfNeeded: hwcur))
         unsafe nm_store32_release(hwtailCell, UInt32(truncatingIfNeeded: hwtail))
     }
 

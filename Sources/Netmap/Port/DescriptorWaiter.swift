@@ -7,7 +7,8 @@ import Synchronization
 /// Resumes tasks when descriptors become readable.
 final class DescriptorWaiter: Sendable {
     private struct Wait {
-        let file: OwnedDescriptor
+        /// The same file may be waited for twice, by two tasks: epoll tells them apart by number.
+        let copy: OwnedDescriptor?
         let deadline: ContinuousClock.Instant?
         let continuation: CheckedContinuation<Void, Never>
     }
@@ -38,7 +39,9 @@ final class DescriptorWaiter: Sendable {
         }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                enter(id, Wait(file: file, deadline: deadline, continuation: continuation))
+                let number = fcntl(file.number, F_DUPFD_CLOEXEC, 0)
+                let copy = number >= 0 ? OwnedDescriptor(number) : nil
+                enter(id, Wait(copy: copy, deadline: deadline, continuation: continuation))
             }
         } onCancel: {
             let wait = state.withLock { state -> Wait? in
@@ -48,7 +51,7 @@ final class DescriptorWaiter: Sendable {
                 }
                 return wait
             }
-            if let wait { end(id, wait) }
+            if let wait { end(wait) }
         }
         _ = state.withLock { $0.cancelled.remove(id) }
     }
@@ -61,33 +64,30 @@ final class DescriptorWaiter: Sendable {
             return (false, !state.isRunning)
         }
         if mustStart { start() }
-        if isLate {
+        guard !isLate else {
             wait.continuation.resume()
-        } else if let copy = own(wait.file), nm_epoll_add(epoll.number, copy, oneShot, id) >= 0 {
-            // The wait ends with its first event, which takes the copy out again.
-            copies.withLock { $0[id] = OwnedDescriptor(copy) }
-            _ = nm_eventfd_ring(bell.number)
-        } else {
+            return
+        }
+        guard let copy = wait.copy, nm_epoll_add(epoll.number, copy.number, oneShot, id) >= 0 else {
             finish(id)
+            return
+        }
+        // A wait that has ended meanwhile has not found its copy here; ours has kept the number from others.
+        if state.withLock({ $0.waits[id] == nil }) {
+            _ = nm_epoll_remove(epoll.number, copy.number)
+        } else {
+            _ = nm_eventfd_ring(bell.number)
         }
     }
 
-    /// The same file may be waited for twice, by two tasks: epoll tells them apart by number.
-    private func own(_ file: OwnedDescriptor) -> Int32? {
-        let copy = fcntl(file.number, F_DUPFD_CLOEXEC, 0)
-        return copy >= 0 ? copy : nil
-    }
-    private let copies = Mutex<[UInt64: OwnedDescriptor]>([:])
     private var oneShot: UInt32 { UInt32(NM_EPOLL_IN) | 1 << 30 }
 
     private func finish(_ id: UInt64) {
-        if let wait = state.withLock({ $0.waits.removeValue(forKey: id) }) { end(id, wait) }
+        if let wait = state.withLock({ $0.waits.removeValue(forKey: id) }) { end(wait) }
     }
 
-    private func end(_ id: UInt64, _ wait: Wait) {
-        if let copy = copies.withLock({ $0.removeValue(forKey: id) }) {
-            _ = nm_epoll_remove(epoll.number, copy.number)
-        }
+    private func end(_ wait: Wait) {
+        if let copy = wait.copy { _ = nm_epoll_remove(epoll.number, copy.number) }
         wait.continuation.resume()
     }
 

@@ -5,7 +5,7 @@ import Glibc
 
 /// Rung by whoever moves frames; the port waits at the other end.
 package final class Doorbell: Sendable {
-    let ringing: OwnedDescriptor
+    package let ringing: OwnedDescriptor
     package let waiting: OwnedDescriptor
 
     package init() throws(PortError) {

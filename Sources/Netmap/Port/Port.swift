@@ -32,17 +32,22 @@ import CNetmap
         _ specification: PortSpecification,
         on space: PortSpace = .engine()
     ) throws(PortError) {
-        let handle = try space.backend.open()
         let body = try Port.registration(specification, space)
-        let result = try space.backend.request(
-            handle,
-            NETMAP_REQ_REGISTER,
-            specification.name,
-            body,
-            "cannot open '\(specification.name)'"
-        )
-        core = try PortCore(space.backend, handle)
-        registered = result.body ?? body
+        let handle = try space.backend.open()
+        do throws(PortError) {
+            let result = try space.backend.request(
+                handle,
+                NETMAP_REQ_REGISTER,
+                specification.name,
+                body,
+                "cannot open '\(specification.name)'"
+            )
+            core = try PortCore(space.backend, handle)
+            registered = result.body ?? body
+        } catch {
+            space.backend.close(handle)
+            throw error
+        }
         name = specification.name
         self.specification = specification
     }

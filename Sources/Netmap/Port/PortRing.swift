@@ -12,6 +12,8 @@ public import CNetmap
     @usableFromInline let slotCount: Int
     @usableFromInline let bufferSize: Int
     @usableFromInline let bufferCount: UInt32
+    /// The longest that a slot can say.
+    @usableFromInline var pieceSize: Int { @_noLocks get { min(bufferSize, 0xffff) } }
 
     init(_ core: PortCore, _ number: RingNumber) {
         let reference = unsafe core.reference(number)
@@ -87,6 +89,17 @@ public struct SlotFlags: OptionSet, Sendable, Hashable, BitwiseCopyable {
     @inlinable public static var forward: SlotFlags { SlotFlags(rawValue: UInt16(NS_FORWARD)) }
     /// The switch is not to learn the frame's source (NS_NO_LEARN).
     @inlinable public static var noLearn: SlotFlags { SlotFlags(rawValue: UInt16(NS_NO_LEARN)) }
+    /// The frame goes to this port of the sender's switch (NS_PORT beside NS_NO_LEARN).
+    ///
+    /// Whatever its addresses say; and its source is not learned. The number is the one in VALE_LIST
+    /// (`PortSpace.place(of:)`). If no port has it, the frame is dropped: `no-destination`.
+    ///
+    /// - Parameter number: 1 to 254; ports beyond those cannot be named.
+    /// - Returns: the flags for each slot of the frame.
+    @inlinable public static func port(_ number: Int) -> SlotFlags {
+        precondition((1..<255).contains(number), "a port's number is 1 to 254")
+        return SlotFlags(rawValue: UInt16(NS_NO_LEARN) | UInt16(number) &<< UInt16(NS_PORT_SHIFT))
+    }
     /// The frame goes on in the next slot (NS_MOREFRAG).
     @inlinable public static var moreFragments: SlotFlags {
         SlotFlags(rawValue: UInt16(NS_MOREFRAG))

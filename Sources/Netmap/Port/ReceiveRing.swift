@@ -126,7 +126,7 @@ public import CNetmap
             if flags & UInt16(NS_MOREFRAG) == 0 { return slots }
         }
         // A chain that fills the whole ring never ends.
-        return available == ring.slotCount &- 1 ? slots : 0
+        return offset == 0 && available == ring.slotCount &- 1 ? slots : 0
     }
 
     /// The frame of `slots` slots that begins `offset` slots after the oldest.

@@ -33,11 +33,11 @@ public import CNetmap
     public mutating func send(_ frame: borrowing Span<UInt8>, flags: SlotFlags = []) -> Bool {
         let length = frame.count
         guard ring.slotCount > 0 else { return false }
-        let needed = max(1, (length + ring.bufferSize - 1) / ring.bufferSize)
+        let needed = max(1, (length + ring.pieceSize - 1) / ring.pieceSize)
         guard needed <= ring.count, needed <= Int(NETMAP_MAX_FRAGS) else { return false }
         for slot in 0..<needed {
-            let from = slot * ring.bufferSize
-            let n = min(ring.bufferSize, length - from)
+            let from = slot * ring.pieceSize
+            let n = min(ring.pieceSize, length - from)
             let isLast = slot == needed - 1
             fill(at: slot, flags: isLast ? flags : flags.union(.moreFragments)) { buffer in
                 unsafe frame.withUnsafeBufferPointer { bytes in
@@ -54,6 +54,17 @@ public import CNetmap
         }
         ring.advance(needed)
         return true
+    }
+
+    /// Sends a copy of `frame` to one port of the switch, whatever its addresses say.
+    ///
+    /// - Parameters:
+    ///   - frame: what to send.
+    ///   - number: the port's in VALE_LIST (`PortSpace.place(of:)`).
+    /// - Returns: whether there was room; a number that no port has is counted as `no-destination`.
+    @discardableResult
+    public mutating func send(_ frame: borrowing Span<UInt8>, toPort number: Int) -> Bool {
+        send(frame, flags: .port(number))
     }
 
     /// Fills up to `limit` free slots with a frame each, written in place.
@@ -90,10 +101,10 @@ public import CNetmap
         let number = unsafe nm_load32(cell)
         var span = unsafe MutableSpan(
             _unsafeStart: ring.buffer(number).assumingMemoryBound(to: UInt8.self),
-            count: ring.bufferSize
+            count: ring.pieceSize
         )
         let length = body(&span)
-        precondition(length >= 0 && length <= ring.bufferSize, "a frame longer than its buffer")
+        precondition(length >= 0 && length <= ring.pieceSize, "a frame longer than its buffer")
         unsafe nm_store64(
             cell,
             UInt64(number) | UInt64(length) &<< 32 | UInt64(flags.rawValue) &<< 48
@@ -104,7 +115,7 @@ public import CNetmap
     @inlinable
     public mutating func reuse(at offset: Int, length: Int, flags: SlotFlags = []) {
         precondition(offset >= 0 && offset < ring.count, "filled a slot that is not free")
-        precondition(length >= 0 && length <= ring.bufferSize, "a frame longer than its buffer")
+        precondition(length >= 0 && length <= ring.pieceSize, "a frame longer than its buffer")
         let cell = unsafe ring.slot(offset)
         // SAFETY: a slot of the program's.
         let number = unsafe nm_load32(cell)
@@ -119,7 +130,7 @@ public import CNetmap
     /// - Returns: how many frames there are.
     @_noLocks @discardableResult @inlinable
     public mutating func reuse(limit: Int, length: Int) -> Int {
-        precondition(length >= 0 && length <= ring.bufferSize, "a frame longer than its buffer")
+        precondition(length >= 0 && length <= ring.pieceSize, "a frame longer than its buffer")
         let n = min(limit, ring.count)
         guard n > 0 else { return 0 }
         var index = ring.head

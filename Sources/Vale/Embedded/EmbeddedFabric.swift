@@ -11,6 +11,7 @@ import Netmap
     private(set) var ports: [ObjectIdentifier: EmbeddedPort] = [:]
     private var byNumber: [EmbeddedPort?] = []
     private var switches: [EmbeddedSwitch] = []
+    private var splices: [ObjectIdentifier: EmbeddedSplice] = [:]
     /// What wakes the holder of a descriptor.
     var bells: [DescriptorNumber: Doorbell] = [:]
     private var batch = FrameBatch()
@@ -27,7 +28,9 @@ import Netmap
         case (.pipe, .transmit): transfer(port, ring.index)
         case (.pipe, .receive): peer(of: port).map { transfer($0, ring.index) }
         case (.interface, .transmit): swallow(port, ring.index)
-        case (.ephemeral, .transmit), (.persistent, .transmit): forward(port, ring.index)
+        case (.ephemeral, .transmit), (.persistent, .transmit):
+            forward(port, ring.index)
+            if !splices.isEmpty { runSplices() }
         case (_, .receive): _ = unsafe port.kring(ring)?.pointee.release()
         default: break
         }
@@ -53,12 +56,38 @@ import Netmap
         unsafe drain(kring, port.rx) { _ in }
     }
 
+    /// The most switches that frames cross in one sync; the others stay in the rings between, which is what
+    /// ends a loop.
+    private static let mostHops = 16
+
+    /// Goes on with frames that have come to ports on two switches.
+    private func runSplices() {
+        for _ in 0..<EmbeddedFabric.mostHops {
+            var hasMoved = false
+            for splice in splices.values {
+                for port in [splice.near, splice.far] {
+                    for index in unsafe 0..<port.transmit.count {
+                        guard let kring = unsafe port.transmit[index],
+                            unsafe kring.pointee.hasMoved
+                        else { continue }
+                        forward(port, index)
+                        hasMoved = true
+                    }
+                }
+            }
+            if !hasMoved { return }
+        }
+    }
+
     private func forward(_ port: EmbeddedPort, _ index: Int) {
         guard unsafe index < port.transmit.count, let kring = unsafe port.transmit[index] else {
             return
         }
         unsafe drain(kring, port.rx) { fabric in
-            guard let state = port.master else { return }
+            guard let state = port.master else {
+                port.rx.drop(.noDestination, fabric.batch.count)
+                return
+            }
             fabric.send(from: port, ring: index, on: state)
         }
     }
@@ -108,6 +137,15 @@ import Netmap
     }
 
     private func deliver(_ target: ForwardingPlan.Target, to port: EmbeddedPort, ring: Int) {
+        if port.adapter.isSink {
+            var bytes = 0
+            // SAFETY: the plan's list names frames of the batch.
+            for k in 0..<target.count {
+                bytes += unsafe Int(batch.frames[Int(target.list[k])].length)
+            }
+            port.tx.count(packets: target.count, bytes: bytes)
+            return
+        }
         let rings = port.adapter.geometry.receiveRings
         let index = ring % max(1, rings)
         guard unsafe index < port.receive.count, let kring = unsafe port.receive[index] else {
@@ -133,11 +171,16 @@ import Netmap
 
     private func make(_ adapter: Adapter) -> EmbeddedPort? {
         if let port = port(of: adapter) { return port }
+        let port = number(adapter)
+        ports[ObjectIdentifier(adapter)] = port
+        return port
+    }
+
+    private func number(_ adapter: Adapter) -> EmbeddedPort? {
         let free = byNumber.firstIndex { $0 == nil } ?? byNumber.count
         guard free < 0xfffe else { return nil }
         let port = EmbeddedPort(adapter, number: UInt16(free))
         if free == byNumber.count { byNumber.append(port) } else { byNumber[free] = port }
-        ports[ObjectIdentifier(adapter)] = port
         return port
     }
 
@@ -151,31 +194,55 @@ import Netmap
     }
 
     func join(_ adapter: Adapter, switch vale: String, port name: String) throws(NetmapError) {
-        guard let port = make(adapter) else {
-            throw NetmapError(ENOMEM, "all 65534 port numbers are in use; close some ports")
+        guard let near = make(adapter) else { throw noNumber }
+        var port = near
+        if near.master != nil {
+            let place = ValeAddress(vale: vale, port: name)
+            guard let far = number(adapter.mirrored(as: place)) else { throw noNumber }
+            splices[ObjectIdentifier(adapter)] = EmbeddedSplice(near, far)
+            port = far
         }
-        // A second switch is for management only.
-        guard port.master == nil else { return }
         let state: EmbeddedSwitch
         if let known = switches.first(where: { $0.name == vale }) {
             state = known
         } else {
-            state = EmbeddedSwitch(vale)
+            let taken = Set(switches.map(\.index))
+            let index = (0...taken.count).first { !taken.contains($0) } ?? taken.count
+            state = EmbeddedSwitch(vale, index: index)
             switches.append(state)
         }
         port.master = state
         port.nameOnSwitch = name
-        state.members.append(port)
+        state.add(port)
+    }
+
+    private var noNumber: NetmapError {
+        NetmapError(ENOMEM, "all 65534 port numbers are in use; close some ports")
     }
 
     func leave(_ adapter: Adapter, switch vale: String, port name: String) {
-        guard let port = port(of: adapter), let state = port.master, state.name == vale else {
-            return
+        guard var port = port(of: adapter) else { return }
+        if let splice = splices[ObjectIdentifier(adapter)], splice.far.master?.name == vale {
+            splices[ObjectIdentifier(adapter)] = nil
+            cut(splice)
+            port = splice.far
+            byNumber[Int(port.number)] = nil
         }
+        guard let state = port.master, state.name == vale else { return }
         port.master = nil
-        state.members.removeAll { $0 === port }
-        _ = state.vale.table.flush(port: port.number)
+        state.remove(port)
         if state.members.isEmpty { switches.removeAll { $0 === state } }
+    }
+
+    /// Ends a splice; what is still in its rings goes nowhere, and is counted.
+    private func cut(_ splice: EmbeddedSplice) {
+        for port in [splice.near, splice.far] {
+            for index in unsafe 0..<port.transmit.count {
+                guard let kring = unsafe port.transmit[index] else { continue }
+                unsafe drain(kring, port.rx) { port.rx.drop(.linkDown, $0.batch.count) }
+            }
+        }
+        for port in [splice.near, splice.far] { port.stop(port.rings) }
     }
 
     func start(_ adapter: Adapter, _ rings: [RingNumber]) { make(adapter)?.start(rings) }
@@ -205,7 +272,17 @@ import Netmap
 
     func headerLengthChanged(_ adapter: Adapter) { port(of: adapter)?.applyHeaderLength() }
 
-    var valePorts: [(vale: String, port: String)] {
-        switches.flatMap { state in state.members.map { (state.name, $0.nameOnSwitch) } }
+    var valePorts: [ListedPort] {
+        switches.sorted { $0.index < $1.index }.flatMap { state in
+            state.places.all.compactMap { place, number in
+                byNumber[Int(number)].map {
+                    ListedPort(
+                        ValeAddress(vale: state.name, port: $0.nameOnSwitch),
+                        valeIndex: state.index,
+                        portIndex: place
+                    )
+                }
+            }
+        }
     }
 }

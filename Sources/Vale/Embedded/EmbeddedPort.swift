@@ -6,11 +6,27 @@ import Netmap
 /// A switch in this process.
 final class EmbeddedSwitch {
     let name: String
+    let index: Int
     let vale = Switch()
     /// Its ports, in the order in which they came.
-    var members: [EmbeddedPort] = []
+    private(set) var members: [EmbeddedPort] = []
+    private(set) var places = PortPlaces()
 
-    init(_ name: String) { self.name = name }
+    init(_ name: String, index: Int) {
+        self.name = name
+        self.index = index
+    }
+
+    func add(_ port: EmbeddedPort) {
+        members.append(port)
+        vale.setPort(port.number, at: places.add(port.number))
+    }
+
+    func remove(_ port: EmbeddedPort) {
+        members.removeAll { $0 === port }
+        if let place = places.remove(port.number) { vale.setPort(nil, at: place) }
+        _ = vale.table.flush(port: port.number)
+    }
 }
 
 /// An adapter with rings that can be served.
@@ -62,6 +78,17 @@ final class EmbeddedSwitch {
         }
         fillTables()
     }
+
+    /// Serves one side of a ring between two switches as a ring of the port's own.
+    func adopt(_ ring: RingNumber, _ splice: SpliceRing) {
+        let made = UnsafeMutablePointer<Kring>.allocate(capacity: 1)
+        unsafe made.initialize(to: Kring(splice, transmit: ring.direction == .transmit))
+        unsafe krings[ring] = unsafe made
+        fillTables()
+    }
+
+    /// All rings that are served.
+    var rings: [RingNumber] { unsafe Array(krings.keys) }
 
     /// A sync of a ring calls the fabric if there is something to do with released or filled slots.
     private func armIfServed(_ ring: RingNumber) {
@@ -142,6 +169,8 @@ final class EmbeddedSwitch {
     }
 
     func applyHeaderLength() {
+        // Rings between two switches have headers of their own.
+        guard adapter.attachments.count < 2 else { return }
         for ring in unsafe Array(krings.keys) {
             unsafe kring(ring)?.pointee.headerLength = adapter.headerLength
         }

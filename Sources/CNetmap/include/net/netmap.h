@@ -73,6 +73,7 @@ struct netmap_slot {
 #define NS_INDIRECT 0x0010    // data lies at ptr
 #define NS_MOREFRAG 0x0020    // the frame goes on in the next slot
 #define NS_TXMON 0x0040       // a monitor saw it leave, not arrive
+// Sent, beside NS_NO_LEARN: the port of the switch that the frame is for, by its number in VALE_LIST (0: by its addresses)
 #define NS_PORT_SHIFT 8
 #define NS_PORT_MASK (0xff << NS_PORT_SHIFT)
 #define NS_RFRAGS(slot) (((slot)->flags >> 8) & 0xff) // received: slots of this frame
