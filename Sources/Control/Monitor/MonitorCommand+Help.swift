@@ -58,6 +58,7 @@ extension MonitorCommand {
             arguments: "[id] " + HostForward.form,
             summary: "says how a rule is removed from a user port"
         ),
+        Entry(
             name: "object_add",
             arguments: "filter-dump,id=str,netdev=id,file=path[,maxlen=n][,queue=all|rx|tx]",
             summary: "write the frames of a port to a pcap file"

@@ -27,7 +27,7 @@ extension NetmapDevice {
                 withHost: withHost
             )
             if isThere {
-                body.port_index = UInt32(clamping: placeIndex(address)?.port ?? 0)
+                body.port_index = UInt32(clamping: listed(address)?.portIndex ?? 0)
                 return
             }
             throw NetmapError(
@@ -88,7 +88,7 @@ extension NetmapDevice {
     func detach(_ name: PortName, _ body: inout nmreq_vale_detach) throws(NetmapError) {
         guard name.isVale else { throw NetmapError(EINVAL, name.valeComplaint) }
         if let address = name.address, port(at: address) == nil {
-            let index = placeIndex(address)?.port ?? 0
+            let index = listed(address)?.portIndex ?? 0
             if fabric.detachInterface(address.port, switch: address.vale) {
                 body.port_index = UInt32(clamping: index)
                 return
