@@ -95,7 +95,7 @@ let sinkPort: UInt16 = 2
                 .assumingMemoryBound(to: nm_direction_counters.self)
         )
         let tx = unsafe DirectionCounters(
-            unsafePage: UnsafeMutableRawPointer(pages + 1).advanced(by: 64 + 160)
+            unsafePage: UnsafeMutableRawPointer(pages + 1).advanced(by: 64 + 224)
                 .assumingMemoryBound(to: nm_direction_counters.self)
         )
         var total = 0

@@ -29,6 +29,7 @@ extension Engine {
             _ = try server?.take(file: arguments["fdname"]?.stringValue ?? "", of: client)
         case "netdev_add": try addPort(NetdevOptions(arguments), owner: client)
         case "netdev_del":
+            if try removeHubPort(arguments["id"]?.stringValue ?? "") { break }
             let port = try port(arguments, "id")
             guard port.netdev != nil else {
                 throw QMPError("Port '\(port.ifname)' is a program's, and goes when that closes it")
@@ -44,28 +45,35 @@ extension Engine {
         case "chardev-remove": try removeChardev(arguments["id"]?.stringValue ?? "")
         case "query-chardev": return queryChardevs()
         case "query-switches": return querySwitches()
+        case "switch-add": try addSwitch(arguments)
+        case "switch-del": try removeSwitch(arguments["switch"]?.stringValue ?? "")
         case "switch-set":
-            let state = try vale(arguments["switch"]?.stringValue ?? "")
-            if let seconds = arguments["ageing"]?.integerValue {
-                guard (0...Int(Int32.max)).contains(seconds) else {
-                    throw .expects("ageing", "a number of seconds, 0 for never")
-                }
-                unsafe state.plane.pointee.vale.ageing = UInt32(seconds)
-                save()
-            }
+            try set(try vale(arguments["switch"]?.stringValue ?? ""), arguments)
+            save()
         case "query-fdb": return try queryTable(arguments)
         case "fdb-add":
             let target = try port(arguments, "ifname")
             let mac = try address(arguments)
             let state = try vale(target.master ?? "")
-            guard unsafe state.plane.pointee.vale.table.addStatic(mac.rawValue, on: target.number)
+            let vlan = try vlan(arguments)
+            guard
+                unsafe state.plane.pointee.vale.table.addStatic(
+                    mac.rawValue,
+                    vlan: vlan,
+                    on: target.number
+                )
             else { throw QMPError("The forwarding table has no room for \(mac)") }
             save()
         case "fdb-del":
             let mac = try address(arguments)
             let state = try vale(arguments["switch"]?.stringValue ?? "")
-            guard unsafe state.plane.pointee.vale.table.remove(mac.rawValue) else {
-                throw QMPError(.deviceNotFound, "\(mac) is not in the table of '\(state.name)'")
+            let vlan = try vlan(arguments)
+            guard unsafe state.plane.pointee.vale.table.remove(mac.rawValue, vlan: vlan) else {
+                let place = vlan == 0 ? "" : " in VLAN \(vlan)"
+                throw QMPError(
+                    .deviceNotFound,
+                    "\(mac) is not in the table of '\(state.name)'\(place)"
+                )
             }
             save()
         case "fdb-flush":
@@ -101,43 +109,25 @@ extension Engine {
         return port
     }
 
-    private func setPort(_ arguments: JSONObject) throws(QMPError) {
-        let port = try port(arguments, "name")
-        if let isRunning = arguments["run"]?.boolValue {
-            guard arguments.count == 2 else {
-                throw QMPError("Parameter 'run' goes with no other than 'name'")
-            }
-            guard let replay = port as? PcapPort else {
-                throw QMPError("Port '\(port.ifname)' is no replay; 'run' is for those")
-            }
-            return try replay.setRunning(isRunning)
-        }
-        guard let port = port as? NetmapPort else {
-            throw QMPError(
-                "Port '\(port.ifname)' is a guest's, which is lossless or not when it is added: "
-                    + "netdev_add with lossless=on"
-            )
-        }
-        let options = try LosslessOptions(arguments)
-        if options != nil, let why = port.isNeverLossless {
-            throw QMPError("Port '\(port.ifname)' \(why)")
-        }
-        port.setLossless(options)
-        if let state = switches[port.master ?? ""] { publishMembers(of: state) }
-        pool.recall()
-    }
-
     /// The port whose front-end is found at a socket.
     func guestPort(at path: String) -> VhostUserPort? {
         for case let port as VhostUserPort in ports.values where port.path == path { return port }
         return nil
     }
 
-    private func vale(_ name: String) throws(QMPError) -> SwitchState {
+    func vale(_ name: String) throws(QMPError) -> SwitchState {
         guard let state = switches[name] else {
             throw QMPError(.deviceNotFound, "Switch '\(name)' not found")
         }
         return state
+    }
+
+    private func vlan(_ arguments: JSONObject) throws(QMPError) -> UInt16 {
+        let vlan = arguments["vlan"]?.integerValue ?? 0
+        guard (0...4094).contains(vlan) else {
+            throw .expects("vlan", "a number from 0 (none) to 4094, not \(vlan)")
+        }
+        return UInt16(vlan)
     }
 
     private func address(_ arguments: JSONObject) throws(QMPError) -> MACAddress {
@@ -209,6 +199,13 @@ extension Engine {
         ]
         if let master = port.master { object["master"] = .string(master) }
         describeLossless(port, &object)
+        for (name, value) in port.policy.members { object[name] = value }
+        if let first = unsafe table.gates.gate(port.number)?.pointee.firstSource() {
+            object["source"] = .string(MACAddress(rawValue: first).description)
+        }
+        if let hubPort = hubPorts.first(where: { $0.value.port == port.number }) {
+            object["hubport"] = .string(hubPort.key)
+        }
         port.describe(&object)
         if let reason = port.reason { object["reason"] = .string(reason) }
         object["stats64"] = ["rx": statistics(port.rx, isRx: true), "tx": statistics(port.tx)]
@@ -243,6 +240,9 @@ extension Engine {
                 return [
                     "ifname": .string(state.name),
                     "ports": .integer(state.ports.count),
+                    "mode": .string(state.options.mode.rawValue),
+                    "group-forward": .bool(state.options.forwardsGroups),
+                    "persistent": .bool(state.isKept),
                     "fdb": [
                         "entries": .integer(entries.count),
                         "size": .integer(unsafe vale.pointee.vale.table.capacity),
@@ -264,15 +264,19 @@ extension Engine {
         for state in states {
             let ageing = unsafe state.plane.pointee.vale.ageing
             let entries = unsafe state.plane.pointee.vale.table.contents(now: now, ageing: ageing)
-            for entry in entries.sorted(by: { ($0.port, $0.mac) < ($1.port, $1.mac) }) {
+            for entry in entries.sorted(by: {
+                ($0.port, $0.vlan, $0.mac) < ($1.port, $1.vlan, $1.mac)
+            }) {
                 guard let port = ports[entry.port] else { continue }
-                rows.append([
+                var row: JSONObject = [
                     "mac": .string(MACAddress(rawValue: entry.mac).description),
                     "ifname": .string(port.ifname),
                     "master": .string(state.name),
                     "state": entry.isStatic ? "static" : "reachable",
                     "age": .integer(Int(entry.age)),
-                ])
+                ]
+                if entry.vlan != 0 { row["vlan"] = .integer(Int(entry.vlan)) }
+                rows.append(.object(row))
             }
         }
         return .array(rows)

@@ -21,7 +21,7 @@ extension Engine {
             switch request.command {
             case "netdev_add" where arguments["guest"] != nil:
                 try plug(NetdevOptions(arguments), client: client, done: empty)
-            case "netdev_del":
+            case "netdev_del" where hubPorts[arguments["id"]?.stringValue ?? ""] == nil:
                 let port = try port(arguments, "id")
                 if let plugged = port as? VhostUserPort, let plug = plugged.options.plug,
                     let guest = guests[plug.guest]

@@ -22,10 +22,11 @@ extension Engine {
         owner: UInt64?,
         restoring restored: EngineState.Port? = nil
     ) throws(QMPError) {
-        makeWay(for: options)
-        guard !ports.values.contains(where: { $0.id == options.id }) else {
-            throw .duplicate(options.id)
+        if case .hubport(let hub) = options.backend, let netdev = hub.netdev {
+            return try addHubPort(options, hub, netdev)
         }
+        makeWay(for: options)
+        try checkFree(id: options.id)
         if let other = ports.values.first(where: { $0.ifname == "\(options.port)" }) {
             throw QMPError(
                 "Port '\(options.port)' exists already: it is netdev '\(other.id)'"
@@ -38,6 +39,10 @@ extension Engine {
             throw QMPError("No port number is free")
         }
         let socket = try socket(for: options)
+        try checkRoom(for: "\(options.port)", on: switches[options.port.master])
+        if let vale = switches[options.port.master] {
+            try check(options.policy, for: "\(options.port)", on: vale)
+        }
         let vale = switches[options.port.master] ?? makeSwitch(options.port.master)
         let place = unsafe PortPlace(
             number: number,
@@ -61,15 +66,19 @@ extension Engine {
             port = unsafe try makePort(options, socket, place)
         } catch {
             page.release(number)
-            if vale.ports.isEmpty { removeFiles(of: vale) }
+            if vale.ports.isEmpty, !vale.isKept { removeFiles(of: vale) }
             throw error
         }
+        // Before the first frame.
+        apply(options.policy, to: port, on: vale)
         do {
             try port.open(isRestored: restored != nil)
         } catch {
             port.close()
+            dropRules(of: number)
+            publishRules(of: vale)
             page.release(number)
-            if vale.ports.isEmpty { removeFiles(of: vale) }
+            if vale.ports.isEmpty, !vale.isKept { removeFiles(of: vale) }
             throw QMPError("\(error)")
         }
         if let restored { port.isLinkUp = restored.isLinkUp }
@@ -87,7 +96,7 @@ extension Engine {
         _ place: PortPlace
     ) throws(QMPError) -> Port {
         switch options.backend {
-        case .netmap, .vhostUser: unsafe makeGuestPort(options, socket, place)
+        case .netmap, .vhostUser, .hubport: unsafe makeGuestPort(options, socket, place)
         case .tap(let tap): unsafe try TapPort(options, tap, place)
         case .stream(let stream): unsafe try makeStreamPort(options, stream.plan, place)
         case .dgram(let dgram): unsafe try DatagramPort(options, dgram.plan, place)
@@ -175,7 +184,7 @@ extension Engine {
         for options: NetdevOptions
     ) throws(QMPError) -> (path: String, role: VhostUserPort.Role) {
         switch options.backend {
-        case .netmap:
+        case .netmap, .hubport:
             let path = configuration.runtime.socket(of: options.port)
             do throws(RuntimeDirectory.AccessError) {
                 try RuntimeDirectory.check(socketPath: path)
@@ -211,6 +220,7 @@ extension Engine {
     func enter(_ port: Port, _ vale: SwitchState) {
         vale.add(port.number)
         switches[vale.name] = vale
+        publishRules(of: vale, with: port)
         unsafe table.set(port.number, port.plane)
         publishMembers(of: vale)
         dumpsGain(port)
@@ -228,20 +238,19 @@ extension Engine {
         publishMembers(of: vale)
         unsafe vale.plane.pointee.vale.table.flush(port: port.number)
         dumpsLose(port, lastly: lastly)
-        if vale.ports.isEmpty {
-            // No worker can be in the switch: its last port has just gone with a grace period.
-            switches[vale.name] = nil
-            removeFiles(of: vale)
-        }
+        publishRules(of: vale)
+        dropIfUnused(vale)
     }
 
     /// Removes a port, and its switch if it was the last.
     func removePort(_ number: UInt16) {
         guard let port = ports[number], let vale = switches[port.master ?? ""] else { return }
         ports[number] = nil
+        for (id, hubPort) in hubPorts where hubPort.port == number { hubPorts[id] = nil }
         if case .some(.some(let timer)) = orphans.removeValue(forKey: number) { loop.cancel(timer) }
         exit(port, vale) {
             port.close()
+            dropRules(of: number)
             if let guest = port as? VhostUserPort {
                 _ = unsafe unlink(configuration.runtime.records(of: guest.options.port))
             }
@@ -279,7 +288,10 @@ extension Engine {
                 expectReturn(of: port, within: configuration.absenceSeconds)
             }
             // Whoever was there is gone; what comes next will be learned anew.
-            if let vale = switches[port.options.port.master] {
+            let gate = unsafe table.gates.lock(port.number)
+            unsafe gate?.pointee.forgetFirst()
+            unsafe table.gates.unlock(gate)
+            if let vale = switches[port.master ?? ""] {
                 unsafe vale.plane.pointee.vale.table.flush(dynamicOn: port.number)
             }
             server?.broadcast("NETDEV_VHOST_USER_DISCONNECTED", data)

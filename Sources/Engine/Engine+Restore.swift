@@ -25,22 +25,34 @@ extension Engine {
         state.ports = ports.values.filter(isRestorable).sorted { $0.number < $1.number }
             .compactMap { port in
                 port.netdev.map {
-                    EngineState.Port(number: port.number, options: $0, isLinkUp: port.isLinkUp)
+                    var options = $0
+                    options.policy = port.policy
+                    return EngineState.Port(
+                        number: port.number,
+                        options: options,
+                        isLinkUp: port.isLinkUp
+                    )
                 }
             }
         state.guests = guests.values.map(\.options).sorted { $0.name < $1.name }
         for vale in switches.values.sorted(by: { $0.name < $1.name }) {
             let plane = unsafe vale.plane
-            let ageing = unsafe plane.pointee.vale.ageing
-            state.switches.append(EngineState.Vale(name: vale.name, ageing: ageing))
+            state.switches.append(
+                EngineState.Vale(name: vale.name, options: vale.options, isKept: vale.isKept)
+            )
             let table = unsafe plane.pointee.vale.table.contents(now: 0, ageing: 0)
             let isKept = { (number: UInt16) in self.ports[number].map(self.isRestorable) ?? false }
             state.stations += table.filter { $0.isStatic && isKept($0.port) }.sorted {
                 $0.mac < $1.mac
             }.map {
-                EngineState.Station(mac: MACAddress(rawValue: $0.mac), port: $0.port)
+                EngineState.Station(
+                    mac: MACAddress(rawValue: $0.mac),
+                    vlan: $0.vlan,
+                    port: $0.port
+                )
             }
         }
+        state.hubPorts = hubPorts.values.map(\.options).sorted { $0.id < $1.id }
         return state
     }
 
@@ -79,9 +91,11 @@ extension Engine {
             let numbers = Set(
                 before.ports.filter { $0.options.port.master == vale.name }.map(\.number)
             )
-            if !numbers.isEmpty {
-                switches[vale.name] = makeSwitch(vale.name, ageing: vale.ageing, keeping: numbers)
-            }
+            guard !numbers.isEmpty || vale.isKept else { continue }
+            let made = makeSwitch(vale.name, keeping: numbers)
+            made.options = vale.options
+            made.isKept = vale.isKept
+            switches[vale.name] = made
         }
         for port in before.ports { restore(port) }
         for station in before.stations {
@@ -90,14 +104,19 @@ extension Engine {
             }
             _ = unsafe vale.plane.pointee.vale.table.addStatic(
                 station.mac.rawValue,
+                vlan: station.vlan,
                 on: port.number
             )
         }
         for options in before.guests { restore(options) }
-        for vale in switches.values where vale.ports.isEmpty {
-            switches[vale.name] = nil
-            removeFiles(of: vale)
+        for options in before.hubPorts {
+            do throws(QMPError) {
+                try addPort(options, owner: nil)
+            } catch {
+                logger.error("hubport \(options.id) cannot be made again: \(error.description)")
+            }
         }
+        for vale in switches.values { dropIfUnused(vale) }
         savedState = EngineState()
         // Once more, even if nothing is there: a file that could only be used in part is replaced.
         if state.isEmpty { stateFile.remove() } else { save() }
@@ -172,6 +191,7 @@ extension Engine {
         let taken = Set(switches.values.map(\.index))
         let index = (0...taken.count).first { !taken.contains($0) } ?? taken.count
         let vale = SwitchState(name, index: index, ageing: ageing, file: file)
+        if ValePortName.isHub(name) { vale.options = .hub }
         unsafe vale.plane.pointee.vale.table.retain(
             now: nm_monotonic_seconds(),
             where: kept.contains

@@ -61,6 +61,8 @@ public final class Engine {
         let index: Int
         private(set) var places = PortPlaces()
         var ports: [UInt16] { places.all.map(\.port) }
+        /// Whether it stays without ports.
+        var isKept = false
         /// Where its table is; nil if that has to be plain memory.
         let file: TableFile?
 
@@ -99,6 +101,8 @@ public final class Engine {
     var chardevs: [String: ChardevOptions] = [:]
     /// Captures by id.
     var dumps: [String: Dump] = [:]
+    /// Hubports that hold a port which was there before, by id.
+    var hubPorts: [String: HubPort] = [:]
     /// Running guests by name.
     var guests: [String: GuestAgent] = [:]
     /// Ports whose owner's connection ended with the engine before this one, and what ends their wait.

@@ -18,12 +18,14 @@ struct EngineState: Equatable {
     /// A switch's settings.
     struct Vale: Equatable {
         var name: String
-        var ageing: UInt32
+        var options = SwitchOptions()
+        var isKept = false
     }
 
     /// An address that an operator tied to a port.
     struct Station: Equatable {
         var mac: MACAddress
+        var vlan: UInt16 = 0
         var port: UInt16
     }
 
@@ -32,9 +34,13 @@ struct EngineState: Equatable {
     var ports: [Port] = []
     var stations: [Station] = []
     var guests: [GuestOptions] = []
+    /// Hubports that hold a port which is in `ports`.
+    var hubPorts: [NetdevOptions] = []
 
     /// Whether there is nothing to come back to.
-    var isEmpty: Bool { chardevs.isEmpty && ports.isEmpty && guests.isEmpty }
+    var isEmpty: Bool {
+        chardevs.isEmpty && ports.isEmpty && guests.isEmpty && !switches.contains { $0.isKept }
+    }
 
     /// Why a text is not a state, as the end of a sentence.
     struct Damage: Error, Equatable, CustomStringConvertible {
@@ -51,8 +57,14 @@ extension EngineState {
             "wirevale-state": .integer(EngineState.version),
             "chardevs": .array(chardevs.map { .object($0.arguments) }),
             "switches": .array(
-                switches.map { ["ifname": .string($0.name), "ageing": .integer(Int($0.ageing))] }
+                switches.map { vale in
+                    var object = vale.options.members
+                    object["ifname"] = .string(vale.name)
+                    if vale.isKept { object["persistent"] = true }
+                    return .object(object)
+                }
             ),
+            "hubports": .array(hubPorts.map { .object($0.arguments) }),
             "ports": .array(
                 ports.map {
                     [
@@ -63,7 +75,10 @@ extension EngineState {
             ),
             "fdb": .array(
                 stations.map {
-                    ["mac": .string($0.mac.description), "port": .integer(Int($0.port))]
+                    [
+                        "mac": .string($0.mac.description), "port": .integer(Int($0.port)),
+                        "vlan": .integer(Int($0.vlan)),
+                    ]
                 }
             ),
             "guests": .array(guests.map { .object($0.arguments) }),
@@ -101,6 +116,12 @@ extension EngineState {
             for object in try Self.objects(value, "guests") {
                 guests.append(try GuestOptions(object))
             }
+            // Engines before this one had none.
+            if value["hubports"] != nil {
+                for object in try Self.objects(value, "hubports") {
+                    hubPorts.append(try NetdevOptions(object))
+                }
+            }
         } catch {
             throw Damage(description: error.description)
         }
@@ -122,10 +143,16 @@ extension EngineState {
     }
 
     private mutating func add(switch object: JSONObject) throws(QMPError) {
-        guard let name = object["ifname"]?.stringValue, let ageing = object["ageing"]?.integerValue,
-            (0...Int(Int32.max)).contains(ageing), (try? ValePortName.check(switch: name)) != nil
+        guard let name = object["ifname"]?.stringValue, object["ageing"]?.integerValue != nil,
+            (try? ValePortName.check(switch: name)) != nil
         else { throw .expects("switches", "names and ageing times") }
-        switches.append(Vale(name: name, ageing: UInt32(ageing)))
+        switches.append(
+            Vale(
+                name: name,
+                options: try SwitchOptions(object),
+                isKept: object["persistent"]?.boolValue ?? false
+            )
+        )
     }
 
     private mutating func add(port object: JSONObject) throws(QMPError) {
@@ -145,8 +172,9 @@ extension EngineState {
     private mutating func add(station object: JSONObject) throws(QMPError) {
         guard let mac = object["mac"]?.stringValue.flatMap({ MACAddress($0) }), !mac.isMulticast,
             let number = object["port"]?.integerValue,
-            let port = ports.first(where: { $0.number == number })
+            let port = ports.first(where: { $0.number == number }),
+            let vlan = UInt16(exactly: object["vlan"]?.integerValue ?? 0), vlan < 4095
         else { throw .expects("fdb", "addresses and numbers of ports") }
-        stations.append(Station(mac: mac, port: port.number))
+        stations.append(Station(mac: mac, vlan: vlan, port: port.number))
     }
 }

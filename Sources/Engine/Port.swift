@@ -22,6 +22,8 @@ import Netmap
     let owner: UInt64?
     /// How it makes its senders wait, if it does.
     private(set) var lossless: LosslessOptions?
+    /// What it may do; changed by `Engine.apply`.
+    var policy = PortPolicy()
     let plane: UnsafeMutablePointer<PortPlane>
     let pool: WorkerPool
     let logger: Logger

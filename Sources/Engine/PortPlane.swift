@@ -138,13 +138,22 @@ enum PortList {
     // workers with acquire loads.
     static let capacity = 65_000
     let planes: UnsafeMutablePointer<UInt64>
+    private let rules: UnsafeMutablePointer<UInt64>
+    /// What ports with rules are checked against.
+    let gates: GateTable
 
     init() {
         unsafe planes = .allocate(capacity: 65_536)
         unsafe planes.initialize(repeating: 0, count: 65_536)
+        unsafe rules = .allocate(capacity: 65_536)
+        unsafe rules.initialize(repeating: 0, count: 65_536)
+        gates = unsafe GateTable(unsafeAddresses: rules)
     }
 
-    deinit { unsafe planes.deallocate() }
+    deinit {
+        unsafe planes.deallocate()
+        unsafe rules.deallocate()
+    }
 
     func set(_ number: UInt16, _ plane: UnsafeMutablePointer<PortPlane>?) {
         let address = UInt64(UInt(bitPattern: plane))

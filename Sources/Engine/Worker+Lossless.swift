@@ -23,21 +23,19 @@ extension WorkerState {
         let rx = unsafe plane.pointee.rx
         let isLinkUp = unsafe nm_load32(&plane.pointee.linkUp) != 0
         let number = unsafe plane.pointee.number
-        let now = nm_monotonic_seconds()
+        let clock = unsafe WorkerState.policyClock
+        // Nothing is charged to the port's limits until it is known how much of the batch goes.
+        let isPlain = unsafe plane.pointee.vale.pointee.vale.isPlain
+        let gate = unsafe isPlain ? nil : gates.lock(number)
         unsafe source.collect(into: &batch, counters: trial.rx)
         let count = unsafe batch.count
         var whole = count
         if count != 0 {
             unsafe plan.isTrial = true
             if isLinkUp {
-                unsafe plane.pointee.vale.pointee.vale.classify(
-                    batch,
-                    from: number,
-                    now: now,
-                    counters: trial.rx,
-                    into: &plan
-                )
-                whole = unsafe distribute(plane, pairIndex, source)
+                unsafe classify(plane, isPlain, gate, clock, trial.rx)
+                let checks = unsafe isPlain ? nil : Checks(gate: gate, clock: clock)
+                whole = unsafe distribute(plane, pairIndex, source, checks)
             } else {
                 rx.drop(.linkDown, count)
             }
@@ -49,8 +47,11 @@ extension WorkerState {
             unsafe pair.pointee.hold.position = 0
             unsafe pair.pointee.hold.segments = 0
             unsafe trial.rx.move(to: rx)
-            if count != 0, isLinkUp, unsafe plan.floodCount != 0 {
-                unsafe plane.pointee.vale.pointee.vale.add(floods: plan.floodCount)
+            if count != 0, isLinkUp {
+                if !isPlain { unsafe policies.commit(gate) }
+                if unsafe plan.floodCount != 0 {
+                    unsafe plane.pointee.vale.pointee.vale.add(floods: plan.floodCount)
+                }
             }
             if count != 0, unsafe plane.pointee.taps != 0 {
                 unsafe showReceived(plane, dropped: isLinkUp ? nil : .linkDown)
@@ -63,16 +64,11 @@ extension WorkerState {
             unsafe batch.removeAll()
             if chains != 0 {
                 unsafe source.collect(into: &batch, counters: rx, limit: chains)
-                unsafe plane.pointee.vale.pointee.vale.classify(
-                    batch,
-                    from: number,
-                    now: now,
-                    counters: rx,
-                    into: &plan
-                )
+                unsafe classify(plane, isPlain, gate, clock, rx)
                 if unsafe plane.pointee.taps != 0 { unsafe showReceived(plane) }
             }
         }
+        unsafe gates.unlock(gate)
         let before = unsafe source.place
         unsafe source.completeCollected()
         let after = unsafe source.place
@@ -82,13 +78,51 @@ extension WorkerState {
         return after != before
     }
 
+    /// What a batch on a switch with rules is checked against.
+    @unsafe struct Checks {
+        let gate: UnsafeMutablePointer<PortGate>?
+        let clock: PolicyClock
+    }
+
+    private mutating func classify(
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ isPlain: Bool,
+        _ gate: UnsafeMutablePointer<PortGate>?,
+        _ clock: PolicyClock,
+        _ counters: DirectionCounters
+    ) {
+        let vale = unsafe plane.pointee.vale
+        let number = unsafe plane.pointee.number
+        if isPlain {
+            unsafe vale.pointee.vale.classify(
+                batch,
+                from: number,
+                now: clock.seconds,
+                counters: counters,
+                into: &plan
+            )
+        } else {
+            unsafe vale.pointee.vale.classifyWithPolicies(
+                batch,
+                from: number,
+                gate,
+                gates,
+                clock,
+                counters: counters,
+                &policies,
+                into: &plan
+            )
+        }
+    }
+
     /// Delivers the batch in the order in which it came, until a lossless port has no room.
     ///
     /// - Returns: how many of its frames are through; if not all, `hold` says what the next waits for.
     private mutating func distribute(
         _ plane: UnsafeMutablePointer<PortPlane>,
         _ pairIndex: Int,
-        _ source: PortQueue
+        _ source: PortQueue,
+        _ checks: Checks?
     ) -> Int {
         let pair = unsafe plane.pointee.pairs + pairIndex
         let number = unsafe plane.pointee.number
@@ -98,7 +132,11 @@ extension WorkerState {
         var reached: UInt16 = unsafe isContinued ? pair.pointee.hold.reached : 0
         var segments = unsafe isContinued ? pair.pointee.hold.segments : 0
         if unsafe plan.floodCount == 0, unsafe !goesToLossless() {
-            unsafe forwardTargets(pairIndex, rx)
+            if let checks = unsafe checks {
+                unsafe forwardTargetsChecked(pairIndex, rx, from: checks.gate, checks.clock)
+            } else {
+                unsafe forwardTargets(pairIndex, rx)
+            }
             return unsafe batch.count
         }
         let address = unsafe nm_load64_acquire(&plane.pointee.vale.pointee.members)
@@ -121,7 +159,7 @@ extension WorkerState {
                         &segments,
                         pair,
                         rx,
-                        isFlood: false
+                        checks
                     )
                     index += done
                     if done < run.count {
@@ -132,6 +170,7 @@ extension WorkerState {
             case .flood:
                 let count = unsafe members.map { unsafe Int($0[0]) } ?? 0
                 if count <= 1 { rx.drop(.noDestination) }
+                let isNew = reached == 0
                 for k in 0..<count {
                     let port = unsafe members.map { unsafe $0[1 + k] } ?? 0
                     if port == number || port <= reached { continue }
@@ -143,13 +182,18 @@ extension WorkerState {
                         &segments,
                         pair,
                         nil,
-                        isFlood: true
+                        checks
                     )
                     if done == 0 {
                         unsafe pair.pointee.hold.reached = reached
                         return index
                     }
                     reached = port
+                }
+                if isNew, count > 1, unsafe checks != nil,
+                    unsafe policies.unreached(index..<index + 1) != 0
+                {
+                    rx.drop(.noDestination)
                 }
                 index += 1
             }
@@ -183,11 +227,14 @@ extension WorkerState {
         _ segments: inout Int,
         _ source: UnsafeMutablePointer<QueuePair>,
         _ rx: DirectionCounters?,
-        isFlood: Bool
+        _ checks: Checks?
     ) -> Int {
+        // Of a frame to all nobody counts who is not there.
+        let isFlood = rx == nil
         let address = unsafe nm_load64_acquire(planes + Int(port))
-        let list = unsafe UnsafePointer(trial.everyFrame + index)
-        let target = unsafe ForwardingPlan.Target(port: port, count: count, list: list)
+        var list = unsafe UnsafePointer(trial.everyFrame + index)
+        var target = unsafe ForwardingPlan.Target(port: port, count: count, list: list)
+        var areViews = false
         guard let plane = unsafe UnsafeMutablePointer<PortPlane>(bitPattern: UInt(address)) else {
             rx?.drop(.noDestination, count)
             return count
@@ -201,9 +248,16 @@ extension WorkerState {
                 &segments,
                 source,
                 rx,
-                isFlood: isFlood,
+                checks,
                 plane
             )
+        }
+        if let checks = unsafe checks {
+            target = unsafe checked(port, index..<index + count, from: checks.gate, checks.clock)
+            // A lossless port has no limit, so that this is all of the frames or, for one to all, none.
+            if target.count == 0 { return count }
+            unsafe list = target.list
+            areViews = unsafe policies.rewrites
         }
         let sinkIndex = unsafe sinkIndex(plane, sourcePair, isFlood: isFlood)
         let pair = unsafe plane.pointee.pairs + sinkIndex
@@ -221,7 +275,7 @@ extension WorkerState {
             unsafe nm_load32(&pair.pointee.sinkEnabled) != 0,
             let sink = unsafe sink(of: pair)
         else {
-            if unsafe !deliver(target, sourcePair, isFlood: isFlood) {
+            if unsafe !deliver(target, sourcePair, isFlood: isFlood, areViews: areViews) {
                 rx?.drop(.noDestination, count)
             }
             return count
@@ -232,28 +286,16 @@ extension WorkerState {
         var done = 0
         while done < count {
             if unsafe pair.pointee.stall.isOver != 0 {
-                unsafe sink.deliver(
-                    batch,
-                    list + done,
-                    count - done,
-                    counters: tx,
-                    scratch: &scratch,
-                    finisher: &finisher
+                let rest = unsafe ForwardingPlan.Target(
+                    port: port,
+                    count: count - done,
+                    list: list + done
                 )
+                unsafe hand(rest, to: sink, tx, areViews: areViews)
                 done = count
                 break
             }
-            let n = unsafe sink.deliverWhileRoom(
-                batch,
-                list + done,
-                count - done,
-                segments: &segments,
-                counters: tx,
-                trial: trial.tx,
-                scratch: &scratch,
-                finisher: &finisher
-            )
-            done += n
+            done += unsafe handWhileRoom(sink, list + done, count - done, &segments, tx, areViews)
             if done == count { break }
             let shortage = unsafe sink.shortage
             if unsafe hold(source, for: port, UInt16(sinkIndex), shortage, segments, plane) {

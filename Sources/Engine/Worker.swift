@@ -34,11 +34,13 @@ import VhostUser
     /// Whether frames are being delivered one by one for dumps, and what finds out what became of each.
     var isShowing = false
     let watch = DropWatch()
+    var policies = PolicyPass()
     /// The source that is served first in the next turn.
     var first = 0
     /// Which sources have been quiet for long.
     var quiet = QuietSources()
     let planes: UnsafeMutablePointer<UInt64>
+    let gates: GateTable
     let counters: UnsafeMutablePointer<nm_worker_counters>
     let epoll: Int32
     let wake: Int32
@@ -54,6 +56,7 @@ import VhostUser
 
     init(
         planes: UnsafeMutablePointer<UInt64>,
+        gates: GateTable,
         counters: UnsafeMutablePointer<nm_worker_counters>,
         epoll: Int32,
         wake: Int32,
@@ -64,6 +67,7 @@ import VhostUser
         shared: UnsafeMutablePointer<WorkerWords>
     ) {
         unsafe self.planes = unsafe planes
+        unsafe self.gates = gates
         unsafe self.counters = unsafe counters
         unsafe self.epoll = epoll
         unsafe self.wake = wake
@@ -208,6 +212,10 @@ extension WorkerState {
             return
         }
         let vale = unsafe plane.pointee.vale
+        guard unsafe vale.pointee.vale.isPlain else {
+            unsafe forwardChecked(plane, pair)
+            return
+        }
         unsafe vale.pointee.vale.classify(
             batch,
             from: number,
@@ -243,18 +251,30 @@ extension WorkerState {
 
     /// Hands frames to one port.
     ///
+    /// - Parameters:
+    ///   - target: the port and the frames.
+    ///   - sourcePair: the queue pair that they came from.
+    ///   - isFlood: whether any of them goes to all.
+    ///   - areViews: whether they are frames of `policies.views` instead of the batch.
     /// - Returns: false if there is no such port any more.
     mutating func deliver(
         _ target: ForwardingPlan.Target,
         _ sourcePair: Int,
-        isFlood: Bool = false
+        isFlood: Bool = false,
+        areViews: Bool = false
     ) -> Bool {
         let address = unsafe nm_load64_acquire(planes + Int(target.port))
         guard let plane = unsafe UnsafeMutablePointer<PortPlane>(bitPattern: UInt(address)) else {
             return false
         }
         if unsafe plane.pointee.taps != 0, unsafe !isShowing {
-            return unsafe deliverShown(target, sourcePair, isFlood: isFlood, plane)
+            return unsafe deliverShown(
+                target,
+                sourcePair,
+                isFlood: isFlood,
+                areViews: areViews,
+                plane
+            )
         }
         let tx = unsafe plane.pointee.tx
         guard unsafe nm_load32(&plane.pointee.linkUp) != 0 else {
@@ -270,20 +290,41 @@ extension WorkerState {
             return true
         }
         while unsafe nm_try_lock(&pair.pointee.sinkLock) == 0 { nm_pause() }
-        unsafe sink.deliver(
-            batch,
-            target.list,
-            target.count,
-            counters: tx,
-            scratch: &scratch,
-            finisher: &finisher
-        )
+        unsafe hand(target, to: sink, tx, areViews: areViews)
         let interrupt = unsafe sink.needsInterrupt()
         let report = unsafe sink.needsAttention
         unsafe nm_unlock(&pair.pointee.sinkLock)
         if interrupt { unsafe self.interrupt(sink, &pair.pointee.sinkCall, plane) }
         if report { unsafe self.report(pair) }
         return true
+    }
+
+    /// Has a queue, whose lock is held, deliver frames.
+    mutating func hand(
+        _ target: ForwardingPlan.Target,
+        to sink: PortQueue,
+        _ tx: DirectionCounters,
+        areViews: Bool
+    ) {
+        if areViews {
+            unsafe sink.deliver(
+                policies.views,
+                target.list,
+                target.count,
+                counters: tx,
+                scratch: &scratch,
+                finisher: &finisher
+            )
+        } else {
+            unsafe sink.deliver(
+                batch,
+                target.list,
+                target.count,
+                counters: tx,
+                scratch: &scratch,
+                finisher: &finisher
+            )
+        }
     }
 
     /// Which of a port's receive queues frames come to.

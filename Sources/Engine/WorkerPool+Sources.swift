@@ -61,6 +61,21 @@ extension WorkerPool {
         return true
     }
 
+    /// Does something while no queue of a port is served.
+    func pausing(_ plane: UnsafeMutablePointer<PortPlane>, _ body: () -> Void) {
+        let before = workers.map { ($0, $0.items) }.filter { _, items in
+            items.contains { unsafe $0.plane == plane }
+        }
+        for (worker, items) in before {
+            assign(items.filter { unsafe $0.plane != plane }, to: worker)
+        }
+        body()
+        for (worker, items) in before {
+            assign(items, to: worker)
+            _ = nm_eventfd_ring(worker.wake.number)
+        }
+    }
+
     /// Takes sources from workers that have two or more of them more than others.
     private func even() {
         while let rich = workers.max(by: { $0.sourceCount < $1.sourceCount }),

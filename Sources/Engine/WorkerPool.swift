@@ -52,6 +52,7 @@ import Netmap
             unsafe state.initialize(
                 to: WorkerState(
                     planes: table.planes,
+                    gates: table.gates,
                     counters: page.worker(index),
                     epoll: epoll.number,
                     wake: wake.number,

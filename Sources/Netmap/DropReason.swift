@@ -23,6 +23,20 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case linkDown = 7
     /// The sender's queue is not enabled, its frames are taken and discarded (vhost-user).
     case queueDisabled = 8
+    /// A frame that a wire or the switch keeps for itself: pause frames, reserved group addresses.
+    case filtered = 9
+    /// Of a VLAN that the port is not in.
+    case vlan = 10
+    /// From an isolated port to another.
+    case isolated = 11
+    /// From one station more than may be learned at the port.
+    case macLimit = 12
+    /// From an address that the port may not send from.
+    case sourceCheck = 13
+    /// More frames to all than the port may send a second.
+    case stormLimit = 14
+    /// More bytes than the port may send or receive a second.
+    case rateLimit = 15
     /// Of a tunnel session that is not the port's, or without its cookie.
     case wrongSession = 16
 
@@ -41,6 +55,13 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
         case .sameSegment: "same-segment"
         case .linkDown: "link-down"
         case .queueDisabled: "queue-disabled"
+        case .filtered: "filtered"
+        case .vlan: "vlan"
+        case .isolated: "isolated"
+        case .macLimit: "mac-limit"
+        case .sourceCheck: "source-check"
+        case .stormLimit: "storm-limit"
+        case .rateLimit: "rate-limit"
         case .wrongSession: "wrong-session"
         }
     }

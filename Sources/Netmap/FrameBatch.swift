@@ -89,6 +89,25 @@ public struct RawOffload: BitwiseCopyable, Sendable {
     @inlinable public var flags: UInt8 { @_noLocks get { UInt8(truncatingIfNeeded: low) } }
     /// `VIRTIO_NET_HDR_GSO_*`, with the ECN bit.
     @inlinable public var gsoType: UInt8 { @_noLocks get { UInt8(truncatingIfNeeded: low &>> 8) } }
+    /// Where the checksum begins.
+    @inlinable public var checksumStart: Int {
+        @_noLocks get { Int(truncatingIfNeeded: low &>> 48) }
+    }
+
+    /// The header of a frame whose own headers have become longer, or shorter, at their beginning.
+    ///
+    /// The caller has made sure that no offset leaves its field.
+    @_noLocks public func shifted(by distance: Int) -> RawOffload {
+        var word = low
+        if flags & 1 != 0 { word = word &+ UInt64(bitPattern: Int64(distance)) &<< 48 }
+        let headerLength = Int(truncatingIfNeeded: (word &>> 16) & 0xffff)
+        if headerLength != 0 {
+            let moved = UInt64(truncatingIfNeeded: min(0xffff, max(0, headerLength &+ distance)))
+            word = word & ~(0xffff &<< 16) | moved &<< 16
+        }
+        return RawOffload(low: word, high: high)
+    }
+
     /// Whether the receiver has anything to do.
     @inlinable public var isRequest: Bool { @_noLocks get { flags & 1 != 0 || gsoType != 0 } }
 }
@@ -126,8 +145,10 @@ public struct RawOffload: BitwiseCopyable, Sendable {
     /// Makes an empty batch.
     ///
     /// The arrays are initialised so that a stale index reads zeroes, never a stale address.
-    public init() {
-        segmentCapacity = 2 * FrameBatch.segmentsPerFrame
+    ///
+    /// - Parameter more: how many extra segments it has room for beyond those that any source needs.
+    public init(moreSegments more: Int = 0) {
+        segmentCapacity = 2 * FrameBatch.segmentsPerFrame + more
         let frameCount = FrameBatch.frameCapacity
         unsafe frames = .allocate(capacity: frameCount)
         unsafe segments = .allocate(capacity: segmentCapacity)

@@ -226,7 +226,9 @@ extension FrameBatch {
     ///   - out: room for `segmentsPerFrame` + 1 segments.
     /// - Returns: how many segments that are.
     @_noLocks
-    func slice(_ index: Int, _ range: Range<Int>, into out: UnsafeMutablePointer<Segment>) -> Int {
+    package func slice(_ index: Int, _ range: Range<Int>, into out: UnsafeMutablePointer<Segment>)
+        -> Int
+    {
         // SAFETY: segments `firstExtra ..< firstExtra + extraCount` were written by the source.
         let frame = unsafe frames[index]
         var segment = unsafe Segment(address: frame.address, length: Int(frame.headLength))

@@ -67,7 +67,7 @@ public import Netmap
         public let list: UnsafePointer<UInt16>
 
         /// Names frames; `list` must hold `count` indices below the batch's count.
-        @inlinable public init(port: UInt16, count: Int, list: UnsafePointer<UInt16>) {
+        @_noLocks @inlinable public init(port: UInt16, count: Int, list: UnsafePointer<UInt16>) {
             self.port = port
             self.count = count
             unsafe self.list = unsafe list

@@ -94,11 +94,15 @@ public import CNetmap
     /// Live entries that gave way to another station because their bucket was full.
     public var evictions: UInt64 { unsafe nm_load64(statistics + 1) }
 
-    // An entry: word 0 the key (48 bits of address as loaded from the wire, bit 63 set), word 1 the
-    // port (16 bits), static flag (bit 16), and the second in which it was last heard (high half).
+    // An entry: word 0 the key (48 bits of address as loaded from the wire, the VLAN in the 12 bits above
+    // them, which is 0 without VLANs, bit 63 set), word 1 the port (16 bits), static flag (bit 16), and the second in which it was last heard (high half).
 
     @_noLocks @inlinable static func key(_ mac: UInt64) -> UInt64 {
-        (mac & 0xffff_ffff_ffff) | (1 &<< 63)
+        (mac & 0x0fff_ffff_ffff_ffff) | (1 &<< 63)
+    }
+
+    static func key(_ mac: UInt64, _ vlan: UInt16) -> UInt64 {
+        key(mac & 0xffff_ffff_ffff | UInt64(vlan) << 48)
     }
 
     @_noLocks @inlinable static func value(port: UInt16, fixed: Bool, seen: UInt32) -> UInt64 {
@@ -128,7 +132,7 @@ public import CNetmap
     /// Finds the port that a station was last seen on.
     ///
     /// - Parameters:
-    ///   - mac: the address as the low 48 bits of a little-endian load.
+    ///   - mac: the address as the low 48 bits of a little-endian load, and its VLAN in the 12 bits above.
     ///   - now: the time in seconds, on any clock that does not go back.
     ///   - ageing: seconds after which an entry is forgotten; 0 for never.
     /// - Returns: the port, or nil if the station is unknown or was silent for too long.
@@ -231,22 +235,22 @@ public import CNetmap
         return .added
     }
 
-    /// Pins `mac` to `port` until it is removed or the port goes.
+    /// Pins `mac` to `port` until it is removed or the port goes; in one VLAN.
     ///
     /// - Returns: false if its bucket is full of static entries.
-    public func addStatic(_ mac: UInt64, on port: UInt16) -> Bool {
-        remove(mac)
-        let key = ForwardingTable.key(mac)
+    public func addStatic(_ mac: UInt64, vlan: UInt16 = 0, on port: UInt16) -> Bool {
+        remove(mac, vlan: vlan)
+        let key = ForwardingTable.key(mac, vlan)
         let value = ForwardingTable.value(port: port, fixed: true, seen: 0)
         return unsafe insert(bucket(key), key, value, now: 0, ageing: 0) != .full
     }
 
-    /// Forgets `mac`.
+    /// Forgets `mac` in one VLAN.
     ///
     /// - Returns: whether it was known.
     @discardableResult
-    public func remove(_ mac: UInt64) -> Bool {
-        let key = ForwardingTable.key(mac)
+    public func remove(_ mac: UInt64, vlan: UInt16 = 0) -> Bool {
+        let key = ForwardingTable.key(mac, vlan)
         return removeAll { entryKey, _ in entryKey == key } > 0
     }
 
@@ -278,10 +282,28 @@ public import CNetmap
         return removed
     }
 
+    /// How many stations a lookup finds that were learned on `port`.
+    @_noLocks func count(learnedOn port: UInt16, now: UInt32, ageing: UInt32) -> Int {
+        var count = 0
+        for index in 0..<capacity {
+            // SAFETY: `capacity` entries of 16 bytes (init).
+            let cell = unsafe entries + index &* 16
+            let value = unsafe nm_load64(cell + 8)
+            if unsafe nm_load64_acquire(cell) != 0, UInt16(truncatingIfNeeded: value) == port,
+                value & 0x1_0000 == 0, ForwardingTable.isLive(value, now: now, ageing: ageing)
+            {
+                count = count &+ 1
+            }
+        }
+        return count
+    }
+
     /// A station as the table knows it.
     public struct Entry: Hashable, Sendable {
         /// The address, first octet in the low byte.
         public let mac: UInt64
+        /// The VLAN in which it was heard; 0 for none.
+        public let vlan: UInt16
         /// Where it is.
         public let port: UInt16
         /// Whether an operator put it there.
@@ -303,6 +325,7 @@ public import CNetmap
             let fixed = value & 0x1_0000 != 0
             return Entry(
                 mac: key & 0xffff_ffff_ffff,
+                vlan: UInt16(truncatingIfNeeded: key >> 48) & 0xfff,
                 port: UInt16(truncatingIfNeeded: value),
                 isStatic: fixed,
                 age: fixed ? 0 : ForwardingTable.age(value, now: now)

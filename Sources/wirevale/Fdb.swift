@@ -40,13 +40,13 @@ struct Fdb: ParsableCommand {
                 return print(JSONValue.array(shaped).prettyDescription)
             }
             var table = TextTable([
-                ("ADDRESS", .left), ("PORT", .left), ("SWITCH", .left), ("STATE", .left),
-                ("AGE", .right),
+                ("ADDRESS", .left), ("PORT", .left), ("SWITCH", .left), ("VLAN", .right),
+                ("STATE", .left), ("AGE", .right),
             ])
             for entry in entries {
                 table.add([
                     entry.text("mac"), entry.text("ifname"), entry.text("master"),
-                    entry.text("state"), entry["age"].map { "\($0)s" } ?? "",
+                    entry.text("vlan"), entry.text("state"), entry["age"].map { "\($0)s" } ?? "",
                 ])
             }
             Terminal.output(table.text())
@@ -60,11 +60,14 @@ struct Fdb: ParsableCommand {
         var mac: String
         @Argument(help: "The port, such as vale0:vm1.")
         var port: String
+        @Option(help: "The VLAN in which it is there; none if left out.")
+        var vlan: Int?
         @OptionGroup var engine: EngineOptions
 
         func run() throws {
             let port = try ValePortName(port)
-            let arguments: JSONObject = ["mac": .string(mac), "ifname": .string(port.description)]
+            var arguments: JSONObject = ["mac": .string(mac), "ifname": .string(port.description)]
+            arguments["vlan"] = vlan.map { .integer($0) }
             _ = try engine.connect().execute("fdb-add", arguments)
         }
     }
@@ -76,11 +79,14 @@ struct Fdb: ParsableCommand {
         var mac: String
         @Argument(help: "The switch, such as vale0.")
         var name: String
+        @Option(help: "The VLAN in which it is there; none if left out.")
+        var vlan: Int?
         @OptionGroup var engine: EngineOptions
 
         func run() throws {
             try ValePortName.check(switch: name)
-            let arguments: JSONObject = ["mac": .string(mac), "switch": .string(name)]
+            var arguments: JSONObject = ["mac": .string(mac), "switch": .string(name)]
+            arguments["vlan"] = vlan.map { .integer($0) }
             _ = try engine.connect().execute("fdb-del", arguments)
         }
     }

@@ -6,15 +6,18 @@ internal import Control
 extension PortCommand {
     struct Set: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Change a port of a netmap program, or a replay, while frames pass.",
+            abstract: "Change a port while frames pass.",
             discussion: """
                 EXAMPLES:
-                  wirevale port set vale0:a --lossless       its senders wait for it
-                  wirevale port set vale0:a --no-lossless    frames that it has no room for are lost
+                  wirevale port set vale0:web --vlan 10      an access port of VLAN 10
+                  wirevale port set vale0:up --trunks 10,20-30 --native-vlan 1
+                  wirevale port set vale0:web --tx-rate 100mbit --storm-limit 1000
+                  wirevale port set vale0:web --vlan 0 --tx-rate off
+                  wirevale port set vale0:a --lossless       a program's senders wait for it
                   wirevale port set vale0:r --run            a replay goes on, or begins again
 
-                A guest's port is made lossless when it is added: 'port add --lossless', or
-                lossless=on with 'wirevale qemu'.
+                What is not mentioned stays as it is. A guest's port is made lossless when it is
+                added: 'port add --lossless', or lossless=on with 'wirevale qemu'.
                 """
         )
 
@@ -38,6 +41,7 @@ extension PortCommand {
             )
         )
         var losslessTimeout: Int?
+        @OptionGroup(title: "Rules") var policy: PolicyOptions
         @OptionGroup var engine: EngineOptions
 
         func validate() throws {
@@ -47,10 +51,16 @@ extension PortCommand {
         }
 
         func run() throws {
-            var arguments: JSONObject = ["name": .string(name)]
+            var arguments = policy.members
             arguments["lossless"] = lossless.map { .bool($0) }
+            arguments["lossless-timeout"] = losslessTimeout.map { .integer($0) }
             arguments["run"] = isRunning.map { .bool($0) }
-            if let losslessTimeout { arguments["lossless-timeout"] = .integer(losslessTimeout) }
+            guard !arguments.isEmpty else {
+                throw ValidationError(
+                    "nothing to set; 'wirevale port set --help' lists what can be"
+                )
+            }
+            arguments["name"] = .string(name)
             _ = try engine.connect().execute("port-set", arguments)
         }
     }

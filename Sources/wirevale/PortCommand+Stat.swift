@@ -25,7 +25,7 @@ extension PortCommand {
 
         private static func text(_ port: JSONValue) -> String {
             var lines = ["\(port.text("ifname")) (\(port.text("id"))): \(port.text("operstate"))"]
-            if !port.portNote.isEmpty, port.portNote != "lossless" {
+            if port["operstate"] != "UP" || port["stalled"] == true || port["waits-for"] != nil {
                 lines.append("  reason    \(port.portNote)")
             }
             lines.append(
@@ -35,6 +35,10 @@ extension PortCommand {
                     + (port["lossless"] == true
                         ? ", lossless (timeout \(port.text("lossless-timeout")) ms)" : "")
             )
+            if !port.policyText.isEmpty { lines.append("  rules     \(port.policyText)") }
+            if let source = port["source"] {
+                lines.append("  source    \(source.stringValue ?? "")")
+            }
             if let socket = port["socket"]?.stringValue {
                 let who = port["role"] == "client" ? "the guest listens" : "the engine listens"
                 let peer = port["connected"] == true ? "connected" : "nobody connected"

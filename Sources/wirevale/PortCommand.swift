@@ -62,6 +62,7 @@ struct PortCommand: ParsableCommand {
                   wirevale port add vale0:vm1 --listen /run/user/1000/vm1.sock
                   wirevale port add vale0:vm1 --connect /run/user/1000/vm1.sock
                   wirevale port add vale0:db --lossless     senders wait, nothing is lost
+                  wirevale port add vale0:web --vlan 10 --source-check first --tx-rate 100mbit
                   wirevale port add vale1:vm1 --guest vale0:vm1
                                                             plugs a NIC into a running guest
                   wirevale port add vale0:old --netdev stream,server=on,addr.type=unix,addr.path=/run/old.sock
@@ -108,6 +109,7 @@ struct PortCommand: ParsableCommand {
             )
         )
         var netdev: String?
+        @OptionGroup(title: "Rules") var policy: PolicyOptions
         @Flag(help: "Succeed when there is such a port already.")
         var mayExist = false
         @OptionGroup var output: OutputOptions
@@ -146,6 +148,7 @@ struct PortCommand: ParsableCommand {
             for (name, value) in [("guest", guest), ("mac", mac), ("bus", bus)] {
                 if let value { arguments[name] = .string(value) }
             }
+            for (name, value) in policy.members { arguments[name] = value }
             let files = OwnFiles(in: &arguments)
             let chardev = try chardev(port)
             if let chardev {
@@ -284,7 +287,8 @@ extension JSONValue {
             let peer = self["peer"]?.stringValue.map {
                 (self["role"] == nil ? "sends to " : "connected to ") + $0
             }
-            return [self["lossless"] == true ? "lossless" : nil, peer].compactMap(\.self)
+            return [self["lossless"] == true ? "lossless" : nil, policyText, peer].compactMap(\.self)
+                .filter { !$0.isEmpty }
                 .joined(separator: ", ")
         }
         return self["connected"] == true ? "the guest's driver is not running" : "nobody connected"

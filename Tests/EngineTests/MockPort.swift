@@ -80,7 +80,7 @@ import VhostUser
     private let memory: GuestMemory
     private let base: UnsafeMutableRawPointer
     private let pair: UnsafeMutablePointer<QueuePair>
-    private let queues: UnsafeMutablePointer<SplitQueue>
+    private let queues: [UInt64]
     private var sent: UInt16 = 0
     private var offered: UInt16 = 0
     private var received: UInt16 = 0
@@ -118,9 +118,9 @@ import VhostUser
             throw SystemError("map", result: -EINVAL)
         }
         unsafe base = unsafe host
-        unsafe queues = .allocate(capacity: 2)
         let features =
             Feature.version1 | Feature.mergeableBuffers | (eventIndex ? Feature.eventIndex : 0)
+        var queues: [UInt64] = []
         for ring in 0..<2 {
             let rings = unsafe host + ring * MockPort.ring
             for i in 0..<Int(size) {
@@ -135,24 +135,22 @@ import VhostUser
             }
             // No interrupts: the test polls.
             unsafe nm_store16(rings + MockPort.available, 1)
-            unsafe (queues + ring).initialize(
-                to: SplitQueue(
-                    QueueSetup(
-                        size: size,
-                        descriptors: rings,
-                        available: rings + MockPort.available,
-                        used: rings + MockPort.used,
-                        base: 0,
-                        features: features,
-                        memory: memory
-                    )
-                )
+            let setup = unsafe QueueSetup(
+                size: size,
+                descriptors: rings,
+                available: rings + MockPort.available,
+                used: rings + MockPort.used,
+                base: 0,
+                features: features,
+                memory: memory
             )
+            unsafe queues.append(PortQueue.make(setup, isPacked: false).word)
         }
+        self.queues = queues
         unsafe pair = .allocate(capacity: 1)
         unsafe pair.initialize(to: QueuePair())
-        unsafe pair.pointee.source = UInt64(UInt(bitPattern: queues))
-        unsafe pair.pointee.sink = UInt64(UInt(bitPattern: queues + 1))
+        unsafe pair.pointee.source = queues[0]
+        unsafe pair.pointee.sink = queues[1]
         unsafe pair.pointee.sourceEnabled = 1
         unsafe pair.pointee.sinkEnabled = 1
         unsafe plane = .allocate(capacity: 1)
@@ -171,8 +169,7 @@ import VhostUser
     }
 
     func free() {
-        unsafe queues.deinitialize(count: 2)
-        unsafe queues.deallocate()
+        for queue in queues { unsafe PortQueue(word: queue).free() }
         unsafe pair.deallocate()
         unsafe plane.deallocate()
     }
@@ -213,7 +210,7 @@ import VhostUser
             pool.synchronize()
         } else {
             unsafe nm_store32(&pair.pointee.awaited, 0)
-            unsafe nm_store64_release(&pair.pointee.sink, UInt64(UInt(bitPattern: queues + 1)))
+            unsafe nm_store64_release(&pair.pointee.sink, queues[1])
         }
         pool.recall()
     }

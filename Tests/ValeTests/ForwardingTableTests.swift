@@ -103,6 +103,7 @@ struct ForwardingTableTests {
             let expected = model.stations.filter { model.isLive($0.value, now, ageing) }.map {
                 ForwardingTable.Entry(
                     mac: $0.key,
+                    vlan: 0,
                     port: $0.value.port,
                     isStatic: $0.value.isStatic,
                     age: $0.value.isStatic ? 0 : now - $0.value.seen

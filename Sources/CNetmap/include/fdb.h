@@ -4,6 +4,9 @@
 //   0       nm_fdb_header
 //   4096    entries: two words each, see ForwardingTable
 //
+// VLANs came without a new version: an engine that knows none finds entries without one where they
+// always were, and drops the others, whose keys it holds for damaged.
+//
 // Only the engine that holds the runtime directory's lock maps it; it is checked before it is used.
 #ifndef WIREVALE_FDB_H
 #define WIREVALE_FDB_H

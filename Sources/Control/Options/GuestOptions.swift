@@ -80,7 +80,7 @@ public struct PlugOptions: Sendable, Hashable {
         )
     }
 
-    private static func isStation(_ text: String) -> Bool {
+    static func isStation(_ text: String) -> Bool {
         let octets = text.split(separator: ":", omittingEmptySubsequences: false)
         let values = octets.compactMap { $0.utf8.count == 2 ? UInt8($0, radix: 16) : nil }
         return octets.count == 6 && values.count == 6 && values[0] & 1 == 0

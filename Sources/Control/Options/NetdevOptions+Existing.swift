@@ -17,6 +17,14 @@ extension NetdevOptions {
         if queues < self.queues {
             return "is there already, with \(queues) queues, not \(self.queues)" + remedy
         }
+        // Rules keep others safe: those that were asked for have to be there, and no others.
+        if !policy.isEmpty {
+            let own = PortPolicy.names.filter { port[$0] != policy.members[$0] }
+            if let name = own.first {
+                return "is there already, with another '\(name)' than was asked for; "
+                    + "'wirevale port set \(self.port)' changes it"
+            }
+        }
         // A port that promises more than was asked for is its operator's wish.
         guard let lossless else { return nil }
         guard port["lossless"] == true else {

@@ -11,6 +11,8 @@ public struct NetdevOptions: Sendable, Hashable {
     public let isEphemeral: Bool
     /// How the port makes its senders wait, if it does.
     public let lossless: LosslessOptions?
+    /// What the port may do.
+    public var policy: PortPolicy
     /// What is behind it.
     public let backend: Backend
 
@@ -23,12 +25,14 @@ public struct NetdevOptions: Sendable, Hashable {
         port: ValePortName,
         isEphemeral: Bool = false,
         lossless: LosslessOptions? = nil,
+        policy: PortPolicy = PortPolicy(),
         backend: Backend
     ) {
         self.id = id
         self.port = port
         self.isEphemeral = isEphemeral
         self.lossless = lossless
+        self.policy = policy
         self.backend = backend
     }
 
@@ -42,12 +46,21 @@ public struct NetdevOptions: Sendable, Hashable {
         try SchemaValidator().validate(command: "netdev_add", arguments: arguments)
         id = try Self.identifier(arguments["id"]?.stringValue ?? "", "id")
         backend = try Backend(arguments, fileExists: fileExists)
-        let member = backend.portMember
-        port = try Self.port(arguments[member]?.stringValue ?? "", member)
+        if case .hubport(let hub) = backend {
+            port = try Self.port("\(hub.master):\(id)", "id")
+        } else {
+            let member = backend.portMember
+            port = try Self.port(arguments[member]?.stringValue ?? "", member)
+        }
         isEphemeral = arguments["ephemeral"]?.boolValue ?? false
         lossless = try LosslessOptions(arguments)
         if lossless != nil, let why = backend.options.losslessObjection {
             throw QMPError("Parameter 'lossless' is not for this port: \(why)")
+        }
+        policy = try PortPolicy(arguments)
+        try policy.check(lossless: lossless)
+        if case .hubport = backend, let why = SwitchOptions.hub.objection(to: policy) {
+            throw QMPError("Port '\(port)' cannot have such rules: \(why)")
         }
     }
 
@@ -88,9 +101,13 @@ public struct NetdevOptions: Sendable, Hashable {
         var object = backend.options.members
         object["id"] = .string(id)
         object["type"] = .string(type)
-        object[backend.portMember] = .string(port.description)
+        if case .hubport = backend {
+        } else {
+            object[backend.portMember] = .string(port.description)
+        }
         if isEphemeral { object["ephemeral"] = true }
         lossless?.add(to: &object)
+        for (name, value) in policy.members { object[name] = value }
         return object
     }
 

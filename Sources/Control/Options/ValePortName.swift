@@ -66,7 +66,7 @@ public struct ValePortName: Sendable, Hashable, CustomStringConvertible {
 
     private static func check(switch master: String, in name: String) throws(NameError) {
         let example = "such as 'vale0:vm1'"
-        guard master.hasPrefix("vale") else {
+        guard master.hasPrefix("vale") || isHub(master) else {
             throw NameError(
                 "'\(name)' does not start with 'vale': the name of a switch does, \(example)"
             )
@@ -83,6 +83,12 @@ public struct ValePortName: Sendable, Hashable, CustomStringConvertible {
                     + "letters, digits and '_' are possible, \(example)"
             )
         }
+    }
+
+    /// Whether a name is that of a hub: `hub0`, where `netdev_add hubport,hubid=0` makes ports.
+    public static func isHub(_ master: String) -> Bool {
+        guard let number = master.dropPrefix("hub"), let value = Int(number) else { return false }
+        return "\(value)" == number
     }
 
     private static func isAllowed(_ scalar: Unicode.Scalar, also extra: String) -> Bool {

@@ -59,7 +59,9 @@ extension Schema {
                 .optional("progress", .string, "of a replay: how far it is"),
                 .required("stats64", .named("PortStats")),
                 .required("drops", .named("PortDrops"), "dropped frames by reason"),
-            ]
+                .optional("hubport", .string, "the hubport that holds it on the hub"),
+                .optional("source", .string, "the first source, of a port that takes the first"),
+            ] + policy
         ),
         ObjectType(
             "RingInfo",
@@ -120,6 +122,9 @@ extension Schema {
             "SwitchInfo",
             [
                 .required("ifname", .string), .required("ports", .integer),
+                .required("mode", .named("SwitchMode")),
+                .required("group-forward", .boolean, "whether reserved group addresses pass"),
+                .required("persistent", .boolean, "whether it stays without ports"),
                 .required("fdb", .named("FdbInfo")),
             ]
         ),
@@ -137,6 +142,7 @@ extension Schema {
             [
                 .required("mac", .string), .required("ifname", .string),
                 .required("master", .string), .required("state", .named("FdbState")),
+                .optional("vlan", .integer, "the VLAN in which it was seen, if in one"),
                 .optional("age", .integer, "seconds since the address was last seen"),
             ]
         ),

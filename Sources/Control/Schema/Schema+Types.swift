@@ -24,6 +24,7 @@ extension Schema {
                 Variant(value: "pcap", type: "NetdevPcapOptions"),
                 Variant(value: "packet", type: "NetdevPacketOptions"),
                 Variant(value: "af-xdp", type: "NetdevAFXDPOptions"),
+                Variant(value: "hubport", type: "NetdevHubPortOptions"),
             ]
         ),
         ObjectType(
@@ -35,7 +36,7 @@ extension Schema {
                 .optional("guest", .string, "plug a NIC into this guest of 'wirevale qemu'"),
                 .optional("mac", .string, "the NIC's address; made of ifname if left out"),
                 .optional("bus", .string, "the NIC's bus in the guest; a free one if left out"),
-            ]
+            ] + policy
         ),
         ObjectType(
             "NetdevVhostUserOptions",
@@ -44,7 +45,19 @@ extension Schema {
                 .required("ifname", .string, "VALE port, switch:port, such as vale0:vm1"),
                 .optional("vhostforce", .boolean, "accepted and without effect, as in QEMU"),
                 queues, ephemeral, lossless, losslessTimeout,
-            ]
+            ] + policy
+        ),
+        ObjectType(
+            "NetdevHubPortOptions",
+            [
+                .required("hubid", .integer, "the hub; hub 0 is the switch hub0"),
+                .optional(
+                    "netdev",
+                    .string,
+                    "the port to move onto the hub; a new one if left out"
+                ),
+                queues, ephemeral, lossless, losslessTimeout,
+            ] + policy
         ),
         hostPort("NetdevTapOptions", tap),
         hostPort(
@@ -162,7 +175,10 @@ extension Schema {
     /// The options of a kind whose own `ifname`, if any, is not the switch port's.
     static func hostPort(_ name: String, _ members: [Member]) -> ObjectType {
         let port = Member.required("port", .string, "switch port, switch:port, such as vale0:up")
-        return ObjectType(name, [port] + members + [ephemeral, lossless, losslessTimeout])
+        return ObjectType(
+            name,
+            [port] + members + [ephemeral, lossless, losslessTimeout] + policy
+        )
     }
 
     private static let queues = Member.optional("queues", .integer, "queue pairs, default 1")
@@ -212,7 +228,7 @@ extension Schema {
                     .boolean,
                     "go on with a replay, or begin again at its end; or stop"
                 ),
-            ]
+            ] + policy
         ),
         ObjectType(
             "query-ports-arg",
@@ -235,19 +251,13 @@ extension Schema {
             ]
         ),
         ObjectType("guest-del-arg", [.required("name", .string, "name of the guest")]),
-        ObjectType(
-            "switch-set-arg",
-            [
-                .required("switch", .string, "the switch, such as vale0"),
-                .optional("ageing", .integer, "seconds until an address is forgotten; 0: never"),
-            ]
-        ),
         ObjectType("query-fdb-arg", [.optional("switch", .string, "only this switch")]),
         ObjectType(
             "fdb-add-arg",
             [
                 .required("mac", .string, "the address"),
                 .required("ifname", .string, "the port, such as vale0:vm1"),
+                .optional("vlan", .integer, "the VLAN in which it is there; 0 (the default): none"),
             ]
         ),
         ObjectType(
@@ -255,6 +265,7 @@ extension Schema {
             [
                 .required("mac", .string, "the address"),
                 .required("switch", .string, "the switch, such as vale0"),
+                .optional("vlan", .integer, "the VLAN in which it is there; 0 (the default): none"),
             ]
         ),
         ObjectType(

@@ -4,10 +4,11 @@
 extension Schema {
     /// The schema of Wirevale's control socket.
     public static let wirevale = Schema(
-        commands: sessionCommands + portCommands + dumpCommands + guestCommands + switchCommands,
+        commands: sessionCommands + portCommands + dumpCommands + guestCommands + switchCommands
+            + policyCommands,
         events: allEvents,
         objects: optionTypes + socketTypes + tunnelTypes + argumentTypes + dumpTypes + resultTypes
-            + eventTypes,
+            + eventTypes + policyTypes,
         enumerations: allEnumerations + dumpEnumerations
     )
 
@@ -78,7 +79,7 @@ extension Schema {
         ),
         Command(
             name: "port-set",
-            summary: "Change a port while frames pass: waiting for a program, a replay",
+            summary: "Change a port while frames pass",
             arguments: "port-set-arg",
             returns: nil
         ),
@@ -135,12 +136,6 @@ extension Schema {
             summary: "Switches with the state of their forwarding tables",
             arguments: nil,
             returns: .array(of: .named("SwitchInfo"))
-        ),
-        Command(
-            name: "switch-set",
-            summary: "Change settings of a switch",
-            arguments: "switch-set-arg",
-            returns: nil
         ),
         Command(
             name: "query-fdb",
@@ -215,13 +210,14 @@ extension Schema {
             name: "NetClientDriver",
             values: [
                 "netmap", "vhost-user", "tap", "bridge", "stream", "dgram", "socket", "user", "vde",
-                "l2tpv3", "pcap", "packet", "af-xdp",
+                "l2tpv3", "pcap", "packet", "af-xdp", "hubport",
             ]
         ),
         Enumeration(name: "AFXDPMode", values: ["native", "skb"]),
         Enumeration(name: "ChardevBackendKind", values: ["socket"]),
         Enumeration(name: "SocketAddressType", values: ["inet", "unix", "fd"]),
         Enumeration(name: "SocketAddressLegacyType", values: ["unix"]),
+        Enumeration(name: "SwitchMode", values: SwitchOptions.Mode.allCases.map(\.rawValue)),
         Enumeration(name: "PortRole", values: ["server", "client"]),
         Enumeration(name: "OperState", values: ["UP", "DOWN", "LOWERLAYERDOWN"]),
         Enumeration(name: "FdbState", values: ["reachable", "static"]),

@@ -66,6 +66,7 @@ extension WorkerState {
         _ target: ForwardingPlan.Target,
         _ sourcePair: Int,
         isFlood: Bool,
+        areViews: Bool,
         _ plane: UnsafeMutablePointer<PortPlane>
     ) -> Bool {
         let tx = unsafe plane.pointee.tx
@@ -79,7 +80,7 @@ extension WorkerState {
                 list: target.list + k
             )
             unsafe watch.begin(tx)
-            guard unsafe deliver(one, sourcePair, isFlood: isFlood) else {
+            guard unsafe deliver(one, sourcePair, isFlood: isFlood, areViews: areViews) else {
                 unsafe isShowing = false
                 if k == 0 { return false }
                 // The port has gone meanwhile, and its counters still have to say so.
@@ -87,7 +88,12 @@ extension WorkerState {
                 return true
             }
             let sight = unsafe watch.end(tx, time: time)
-            unsafe DumpTaps.show(taps, batch, Int(target.list[k]), sight)
+            // As the port gets it, with its tag or without.
+            if areViews {
+                unsafe DumpTaps.show(taps, policies.views, Int(target.list[k]), sight)
+            } else {
+                unsafe DumpTaps.show(taps, batch, Int(target.list[k]), sight)
+            }
         }
         unsafe isShowing = false
         return true
@@ -102,7 +108,7 @@ extension WorkerState {
         _ segments: inout Int,
         _ source: UnsafeMutablePointer<QueuePair>,
         _ rx: DirectionCounters?,
-        isFlood: Bool,
+        _ checks: Checks?,
         _ plane: UnsafeMutablePointer<PortPlane>
     ) -> Int {
         let tx = unsafe plane.pointee.tx
@@ -120,7 +126,7 @@ extension WorkerState {
                 &segments,
                 source,
                 rx,
-                isFlood: isFlood
+                checks
             )
             // What waits is shown when it is through.
             if n == 0 { break }

@@ -250,14 +250,8 @@ import Netmap
         unsafe krings[ring].flatMap { unsafe PortQueue(word: $0).kring }
     }
 
-    /// Does something while nobody serves the port's transmit rings.
-    func pausing(_ body: () -> Void) {
-        let sources = krings.keys.filter { $0.direction == .transmit && chores[$0.index] == nil }
-        for ring in sources { unsafe pool.release(plane, ring.index) }
-        pool.synchronize()
-        body()
-        for ring in sources { unsafe pool.serve(plane, ring.index, kicks: kicks(of: ring)) }
-    }
+    /// Does something while nobody serves the port's rings.
+    func pausing(_ body: () -> Void) { unsafe pool.pausing(plane, body) }
 
     // MARK: Listeners
 

@@ -42,6 +42,7 @@ extension NetmapService: NetmapFabric {
             ports[key] = nil
             engine.ports[port.number] = nil
             port.close()
+            engine.dropRules(of: port.number)
             engine.page.release(port.number)
             engine.logger.info("port removed", metadata: ["port": "\(port.ifname)"])
         }
@@ -63,6 +64,11 @@ extension NetmapService: NetmapFabric {
         guard port.master == nil else {
             try splice(port, ValeAddress(vale: vale, port: name))
             return
+        }
+        do throws(QMPError) {
+            try engine.checkRoom(for: ifname, on: engine.switches[vale])
+        } catch {
+            throw NetmapError(ENOSPC, error.description)
         }
         let state = engine.switches[vale] ?? engine.makeSwitch(vale)
         port.master = vale
