@@ -17,6 +17,11 @@ def frame(to, sender, number=0, length=60):
     return (to + sender + ETHERTYPE + struct.pack(">Q", number)).ljust(length, b"\xa5")
 
 
+def hello(sender):
+    """A frame to everybody that nobody counts."""
+    return (b"\xff" * 6 + sender + b"\x88\xb6").ljust(60, b"\0")
+
+
 def framed(data):
     return struct.pack(">I", len(data)) + data
 
