@@ -80,7 +80,8 @@ import VhostUser
     private let memory: GuestMemory
     private let base: UnsafeMutableRawPointer
     private let pair: UnsafeMutablePointer<QueuePair>
-    private let queues: UnsafeMutablePointer<SplitQueue>
+    /// The words of its two queues, each in memory of its own: their low bits say what they are.
+    private let queues: [UInt64]
     private var sent: UInt16 = 0
     private var offered: UInt16 = 0
     private var received: UInt16 = 0
@@ -118,7 +119,7 @@ import VhostUser
             throw SystemError("map", result: -EINVAL)
         }
         unsafe base = unsafe host
-        unsafe queues = .allocate(capacity: 2)
+        var queues: [UInt64] = []
         let features =
             Feature.version1 | Feature.mergeableBuffers | (eventIndex ? Feature.eventIndex : 0)
         for ring in 0..<2 {
@@ -135,24 +136,25 @@ import VhostUser
             }
             // No interrupts: the test polls.
             unsafe nm_store16(rings + MockPort.available, 1)
-            unsafe (queues + ring).initialize(
-                to: SplitQueue(
-                    QueueSetup(
-                        size: size,
-                        descriptors: rings,
-                        available: rings + MockPort.available,
-                        used: rings + MockPort.used,
-                        base: 0,
-                        features: features,
-                        memory: memory
-                    )
-                )
+            let queue = unsafe PortQueue.make(
+                QueueSetup(
+                    size: size,
+                    descriptors: rings,
+                    available: rings + MockPort.available,
+                    used: rings + MockPort.used,
+                    base: 0,
+                    features: features,
+                    memory: memory
+                ),
+                isPacked: false
             )
+            unsafe queues.append(queue.word)
         }
+        self.queues = queues
         unsafe pair = .allocate(capacity: 1)
         unsafe pair.initialize(to: QueuePair())
-        unsafe pair.pointee.source = UInt64(UInt(bitPattern: queues))
-        unsafe pair.pointee.sink = UInt64(UInt(bitPattern: queues + 1))
+        unsafe pair.pointee.source = queues[0]
+        unsafe pair.pointee.sink = queues[1]
         unsafe pair.pointee.sourceEnabled = 1
         unsafe pair.pointee.sinkEnabled = 1
         unsafe plane = .allocate(capacity: 1)
@@ -171,8 +173,7 @@ import VhostUser
     }
 
     func free() {
-        unsafe queues.deinitialize(count: 2)
-        unsafe queues.deallocate()
+        for word in queues { unsafe PortQueue(word: word).free() }
         unsafe pair.deallocate()
         unsafe plane.deallocate()
     }
@@ -213,7 +214,7 @@ import VhostUser
             pool.synchronize()
         } else {
             unsafe nm_store32(&pair.pointee.awaited, 0)
-            unsafe nm_store64_release(&pair.pointee.sink, UInt64(UInt(bitPattern: queues + 1)))
+            unsafe nm_store64_release(&pair.pointee.sink, queues[1])
         }
         pool.recall()
     }
