@@ -17,6 +17,11 @@ def frame(to, sender, number=0, length=60):
     return (to + sender + ETHERTYPE + struct.pack(">Q", number)).ljust(length, b"\xa5")
 
 
+def hello(sender):
+    """A frame to everybody that nobody counts."""
+    return (b"\xff" * 6 + sender + b"\x88\xb6").ljust(60, b"\0")
+
+
 def framed(data):
     return struct.pack(">I", len(data)) + data
 
@@ -43,6 +48,7 @@ class Reader:
         self.socket = made
         self.frames = 0
         self.expected = None
+        self.last = None
         self.gaps = []
         self.others = 0
         self.ended = None
@@ -78,17 +84,18 @@ class Reader:
         if self.expected is not None and number != self.expected and len(self.gaps) < 10:
             self.gaps.append((self.expected, number))
         self.expected = number + 1
+        self.last = number
         self.frames += 1
 
 
 class Writer:
     """Sends numbered frames as fast as they are taken, on a thread, until `stop`."""
 
-    def __init__(self, made, to, sender, length=60):
+    def __init__(self, made, to, sender, length=60, ethertype=ETHERTYPE):
         self.socket = made
         self.sent = 0
         self.going = True
-        self.head = to + sender + ETHERTYPE
+        self.head = to + sender + ethertype
         self.length = length
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -98,8 +105,11 @@ class Writer:
         pad = b"\xa5" * (self.length - 22)
         size = struct.pack(">I", self.length)
         while self.going:
-            self.socket.sendall(b"".join(
-                size + self.head + struct.pack(">Q", self.sent + k) + pad for k in range(100)))
+            try:
+                self.socket.sendall(b"".join(
+                    size + self.head + struct.pack(">Q", self.sent + k) + pad for k in range(100)))
+            except OSError:
+                return
             self.sent += 100
 
     def stop(self):

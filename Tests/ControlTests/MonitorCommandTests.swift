@@ -65,8 +65,7 @@ import Testing
     @Test(
         "help comes from the schema and the table",
         arguments: [
-            ("help", "netdev_add [netmap|vhost-user|tap|bridge|hubport],id=str"),
-            ("?", "set_link name on|off"),
+            ("help", "netdev_add [netmap|vhost-user|"), ("?", "set_link name on|off"),
             ("help netdev_add", "ifname=<str>"), ("netdev_add help", "vhost-user options:"),
             ("netdev_add netmap,help", "devname=<str>"), ("host_net_add help", "netmap options:"),
             ("help info", "info fdb [switch]"), ("info", "info network"),

@@ -150,6 +150,7 @@ extension SchemaValidator {
                 if let tag, !schema.tagValues(of: type).contains(tag) {
                     throw .badValue(path + (schema.objects[type]?.tag ?? "type"), tag)
                 }
+                if tag == nil, let name = schema.objects[type]?.tag { throw .missing(path + name) }
                 throw .invalidKey(path + pair.key)
             }
             if name != pair.key {
