@@ -93,6 +93,11 @@ class Test:
             raise Failed(f"not so: {what}" + (f" ({str(detail)[:2000]})" if detail != "" else ""))
         self.note(what + (f" ({detail})" if detail != "" else ""))
 
+    def check_quietly(self, what, condition):
+        """One of many checks of a loop."""
+        if not condition:
+            raise Failed(f"not so: {what}")
+
     def note(self, text):
         print(f"  {time.monotonic() - self.began:5.1f} s  {text}", flush=True)
 

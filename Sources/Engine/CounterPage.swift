@@ -36,7 +36,7 @@ import Netmap
         unsafe base.storeBytes(
             of: nm_counters_header(
                 magic: NM_COUNTERS_MAGIC,
-                version: 1,
+                version: UInt32(NM_COUNTERS_VERSION),
                 capacity: UInt32(CounterPage.capacity),
                 engine_pid: UInt64(getpid()),
                 started: UInt64(time(nil))
@@ -53,7 +53,7 @@ import Netmap
         var header = nm_counters_header()
         let size = MemoryLayout<nm_counters_header>.size
         return unsafe pread(file.number, &header, size, 0) == size
-            && header.magic == NM_COUNTERS_MAGIC && header.version == 1
+            && header.magic == NM_COUNTERS_MAGIC && header.version == UInt32(NM_COUNTERS_VERSION)
             && header.capacity == UInt32(capacity)
     }
 

@@ -92,7 +92,59 @@ extension Engine {
         case .stream(let stream): unsafe try makeStreamPort(options, stream.plan, place)
         case .dgram(let dgram): unsafe try DatagramPort(options, dgram.plan, place)
         case .socket(let socket): unsafe try makeSocketPort(options, socket.plan, place)
+        case .user(let user): unsafe UserPort(options, user, place)
+        case .l2tpv3(let tunnel): unsafe L2TPv3Port(options, tunnel, place)
+        case .vde(let vde):
+            vde.isServer
+                ? unsafe makeVdeServer(options, vde, place) : unsafe VdePort(options, vde, place)
         }
+    }
+
+    private func makeVdeServer(
+        _ options: NetdevOptions,
+        _ vde: VdeOptions,
+        _ place: PortPlace
+    ) -> Port {
+        let port = unsafe VdeServerPort(options, vde, place)
+        unsafe port.add = { [unowned self] options, make in
+            try unsafe addPlugged(options, make)
+        }
+        port.remove = { [unowned self] in removePort($0) }
+        port.isTaken = { [unowned self] name in ports.values.contains { $0.ifname == name } }
+        return port
+    }
+
+    /// Makes a port of somebody who has plugged into another one.
+    private func addPlugged(
+        _ options: NetdevOptions,
+        _ make: (PortPlace) -> Port
+    ) throws -> Port {
+        guard let number = freeNumber, let vale = switches[options.port.master] else {
+            throw QMPError("No port number is free")
+        }
+        let port = unsafe make(
+            PortPlace(
+                number: number,
+                vale: vale.plane,
+                page: page.claim(number, name: "\(options.port)", keeping: false),
+                owner: nil,
+                takeFile: { name throws(QMPError) in throw .deviceNotFound(name) },
+                loop: loop,
+                pool: pool,
+                logger: logger
+            )
+        )
+        do {
+            try port.open(isRestored: false)
+        } catch {
+            port.close()
+            page.release(number)
+            throw error
+        }
+        ports[number] = port
+        enter(port, vale)
+        logger.info("port added", metadata: ["port": "\(options.port)", "type": "\(options.type)"])
+        return port
     }
 
     private func makeGuestPort(
@@ -201,7 +253,7 @@ extension Engine {
         // Rising, because a frame that is held on its way to all remembers how far it came.
         unsafe nm_store64_release(
             &vale.plane.pointee.members,
-            PortList.make(vale.ports.sorted())
+            PortList.make(vale.ports.filter { ports[$0]?.carriesFrames ?? true }.sorted())
         )
         let lossless = vale.ports.count { ports[$0]?.lossless != nil }
         unsafe nm_store32(&vale.plane.pointee.lossless, UInt32(lossless))

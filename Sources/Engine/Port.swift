@@ -84,6 +84,8 @@ import Netmap
     var type: String { "netmap" }
     /// Whether anybody is behind it.
     var isConnected: Bool { true }
+    /// Whether the switch sends it frames; what only makes other ports has none.
+    var carriesFrames: Bool { true }
     /// Whether frames pass.
     var isRunning: Bool { true }
     /// Queue pairs that there are.

@@ -23,6 +23,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case linkDown = 7
     /// The sender's queue is not enabled, its frames are taken and discarded (vhost-user).
     case queueDisabled = 8
+    /// Of a tunnel session that is not the port's, or without its cookie.
+    case wrongSession = 16
 
     /// The place of the reason in the counter page.
     @inlinable public var index: Int { @_noLocks get { Int(rawValue) } }
@@ -39,6 +41,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
         case .sameSegment: "same-segment"
         case .linkDown: "link-down"
         case .queueDisabled: "queue-disabled"
+        case .wrongSession: "wrong-session"
         }
     }
 }

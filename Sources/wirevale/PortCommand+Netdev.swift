@@ -20,7 +20,7 @@ extension PortCommand.Add {
         do throws(QMPError) {
             var arguments = try NetdevOptions.arguments(text: text)
             let type = arguments["type"]?.stringValue ?? ""
-            let member = ["netmap", "vhost-user"].contains(type) ? "ifname" : "port"
+            let member = NetdevOptions.portMember(of: type)
             if let other = arguments[member]?.stringValue, other != port.description {
                 throw QMPError("--netdev names the port \(other), and the command \(port)")
             }

@@ -7,4 +7,5 @@
 #include "net/netmap.h"
 #include "netmap_wire.h"
 #include "shm.h"
+#include "tunnel_sockets.h"
 #include "virtio_abi.h"

@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 #define NM_COUNTERS_MAGIC 0x31454c4156455257ull // "WREVALE1"
-#define NM_DROP_REASONS 16
+#define NM_COUNTERS_VERSION 2 // 1 had room for 16 reasons
+#define NM_DROP_REASONS 24
 
 struct nm_counters_header {
     uint64_t magic;
@@ -46,7 +47,6 @@ struct nm_port_counters {
     uint64_t reserved[2];
     struct nm_direction_counters rx; // from the port
     struct nm_direction_counters tx; // to the port
-    uint64_t padding[16];
 };
 
 enum {

@@ -34,6 +34,13 @@ public struct JSONObject: Sendable {
     }
 }
 
+extension JSONObject {
+    /// The members with one of these names.
+    func keeping(_ names: Set<String>) -> JSONObject {
+        JSONObject(filter { names.contains($0.key) }.map { ($0.key, $0.value) })
+    }
+}
+
 extension JSONObject: Hashable {
     /// Whether both have the same members, in whatever order.
     public static func == (left: JSONObject, right: JSONObject) -> Bool {

@@ -48,6 +48,16 @@ extension MonitorCommand {
             summary: "add a socket for a vhost-user port"
         ),
         Entry(name: "chardev-remove", arguments: "id", summary: "remove a socket"),
+        Entry(
+            name: "hostfwd_add",
+            arguments: "[id] " + HostForward.form,
+            summary: "says how a rule is added to a user port"
+        ),
+        Entry(
+            name: "hostfwd_remove",
+            arguments: "[id] " + HostForward.form,
+            summary: "says how a rule is removed from a user port"
+        ),
         Entry(name: "quit", arguments: "", summary: "stop the engine"),
     ]
 
@@ -74,6 +84,7 @@ extension MonitorCommand {
         case .workers: "info workers -- show the threads that move frames"
         case .chardev: "info chardev -- show the sockets made by chardev-add"
         case .guests: "info guests -- show the guests that NICs can be plugged into"
+        case .usernet: "info usernet -- show the ports that lead to the outside"
         case .version: "info version -- show the version of the engine"
         }
     }.joined(separator: "\n")

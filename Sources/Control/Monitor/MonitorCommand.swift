@@ -34,6 +34,8 @@ public enum MonitorCommand: Sendable, Hashable {
         case chardev
         /// Guests that NICs can be plugged into.
         case guests
+        /// Ports that lead to the outside.
+        case usernet
         /// The engine's version.
         case version
     }
@@ -115,8 +117,21 @@ public enum MonitorCommand: Sendable, Hashable {
         case "chardev-remove":
             guard let id = words.next() else { throw .missing("id") }
             return .chardevRemove(id)
+        case "hostfwd_add", "hostfwd_remove": throw try hostForward(&words)
         default: return .quit
         }
+    }
+
+    /// Why a rule cannot be added or removed; a rule that is none, first.
+    private static func hostForward(_ words: inout MonitorWords) throws(QMPError) -> QMPError {
+        // QEMU's forms: [netdev_id] rule.
+        let given = words.rest()
+        guard let text = given.last, given.count <= 2 else { throw .missing("hostfwd") }
+        let rule = try HostForward(text)
+        return QMPError(
+            "passt takes its rules when it starts: remove the port with 'netdev_del \(given.count == 2 ? given[0] : "ID")' "
+                + "and add it again with all that it is to have, such as hostfwd=\(rule)"
+        )
     }
 
     private static func netdevAdd(
@@ -170,6 +185,7 @@ public enum MonitorCommand: Sendable, Hashable {
         case .info(.workers, _): QMPRequest("query-workers")
         case .info(.chardev, _): QMPRequest("query-chardev")
         case .info(.guests, _): QMPRequest("query-guests")
+        case .info(.usernet, _): QMPRequest("query-ports")
         case .info(.version, _): QMPRequest("query-version")
         case .netdevAdd(let options): QMPRequest("netdev_add", options.arguments)
         case .netdevDel(let id): QMPRequest("netdev_del", ["id": .string(id)])

@@ -17,6 +17,8 @@ public enum MonitorReport {
                 return "\(text(guest, "name")): qmp=\(text(guest, "qmp"))"
                     + ports.map { ",plugged=\($0)" }.joined() + "\n"
             }.joined()
+        case .usernet:
+            return rows.filter { text($0, "type") == UserOptions.type }.map(userLines).joined()
         case .version:
             let version = result["qemu"]
             let numbers = ["major", "minor", "micro"].map { version?[$0]?.description ?? "0" }
@@ -34,6 +36,17 @@ public enum MonitorReport {
             "switch \(master)\n"
                 + ports.filter { text($0, "master") == master }.map(portLine).joined()
         }.joined()
+    }
+
+    /// A port to the outside, with its rules below.
+    private static func userLines(_ port: JSONValue) -> String {
+        let parts = [("guest", "guest-address"), ("host", "host-address"), ("dns", "dns-address")]
+            .compactMap { name, member in port[member]?.stringValue.map { "\(name)=\($0)" } }
+        let process = port["process"]?.integerValue.map { ["passt=\($0)"] } ?? []
+        let rules = port["hostfwd"]?.arrayValue?.compactMap(\.stringValue) ?? []
+        return "\(text(port, "id")): "
+            + (["ifname=\(text(port, "ifname"))"] + process + parts).joined(separator: ",") + "\n"
+            + rules.map { "  hostfwd=\($0)\n" }.joined()
     }
 
     private static func portLine(_ port: JSONValue) -> String {

@@ -86,11 +86,14 @@ public struct KeyValueText: Sendable, Hashable {
         }
     }
 
-    /// A number in decimal, or in hexadecimal after `0x`.
+    /// A number in decimal, in hexadecimal after `0x`, in octal after `0`.
     public static func integer(_ text: String) -> Int? {
         if let hexadecimal = text.lowercased().dropPrefix("0x") {
-            return hexadecimal.hasPrefix("-") ? nil : Int(hexadecimal, radix: 16)
+            // QAPI's numbers have no signs where they need all bits.
+            guard !hexadecimal.hasPrefix("-") else { return nil }
+            return UInt(hexadecimal, radix: 16).map { Int(bitPattern: $0) }
         }
+        if text.count > 1, let octal = text.dropPrefix("0") { return Int(octal, radix: 8) }
         return text.hasPrefix("+") ? nil : Int(text)
     }
 
@@ -174,6 +177,11 @@ extension SchemaValidator {
                     throw .expects(path + name, "'on' or 'off'")
                 }
                 object[name] = .bool(boolean)
+            case .array(of: .named("String")):
+                // As QEMU's own parser: a key for each element.
+                object[name] = .array(
+                    (object[name]?.arrayValue ?? []) + [["str": .string(value)]]
+                )
             default:
                 object[name] = .string(value)
             }

@@ -15,6 +15,12 @@ extension NetdevOptions {
         case dgram(DgramOptions)
         /// Either of them, as QEMU wrote it before.
         case socket(SocketOptions)
+        /// The outside, as the engine's user reaches it.
+        case user(UserOptions)
+        /// A switch or clients of VDE.
+        case vde(VdeOptions)
+        /// A static tunnel to another host.
+        case l2tpv3(L2TPv3Options)
 
         init(_ arguments: JSONObject, fileExists: (String) -> Bool) throws(QMPError) {
             // The schema has let no other type through.
@@ -24,6 +30,9 @@ extension NetdevOptions {
             case StreamOptions.type: self = .stream(try StreamOptions(arguments))
             case DgramOptions.type: self = .dgram(try DgramOptions(arguments))
             case SocketOptions.type: self = .socket(try SocketOptions(arguments))
+            case UserOptions.type: self = .user(try UserOptions(arguments))
+            case VdeOptions.type: self = .vde(try VdeOptions(arguments))
+            case L2TPv3Options.type: self = .l2tpv3(try L2TPv3Options(arguments))
             default: self = .netmap(try NetmapOptions(arguments, fileExists: fileExists))
             }
         }
@@ -37,15 +46,22 @@ extension NetdevOptions {
             case .stream(let options): options
             case .dgram(let options): options
             case .socket(let options): options
+            case .user(let options): options
+            case .vde(let options): options
+            case .l2tpv3(let options): options
             }
         }
 
-        /// The member that names the switch port: where QEMU's `ifname` is an interface, it cannot be that.
-        var portMember: String {
-            switch self {
-            case .netmap, .vhostUser: "ifname"
-            default: "port"
-            }
+        /// The member that names the switch port.
+        var portMember: String { NetdevOptions.portMember(of: options.type) }
+    }
+
+    /// The member that names the switch port: where QEMU's `ifname` is an interface, it cannot be that, and
+    /// where its `port` is something else, not that.
+    public static func portMember(of type: String) -> String {
+        switch type {
+        case NetmapOptions.type, VhostUserOptions.type, VdeOptions.type: "ifname"
+        default: "port"
         }
     }
 }

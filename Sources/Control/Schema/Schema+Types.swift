@@ -18,6 +18,9 @@ extension Schema {
                 Variant(value: "stream", type: "NetdevStreamOptions"),
                 Variant(value: "dgram", type: "NetdevDgramOptions"),
                 Variant(value: "socket", type: "NetdevSocketOptions"),
+                Variant(value: "user", type: "NetdevUserOptions"),
+                Variant(value: "vde", type: "NetdevVdeOptions"),
+                Variant(value: "l2tpv3", type: "NetdevL2TPv3Options"),
             ]
         ),
         ObjectType(
@@ -120,18 +123,18 @@ extension Schema {
     }
 
     private static let queues = Member.optional("queues", .integer, "queue pairs, default 1")
-    private static let ephemeral = Member.optional(
+    static let ephemeral = Member.optional(
         "ephemeral",
         .boolean,
         "remove the port when this control connection ends"
     )
 
-    private static let lossless = Member.optional(
+    static let lossless = Member.optional(
         "lossless",
         .boolean,
         "senders wait while the port is full instead of losing frames"
     )
-    private static let losslessTimeout = Member.optional(
+    static let losslessTimeout = Member.optional(
         "lossless-timeout",
         .integer,
         "milliseconds until a receiver that takes nothing loses frames; 0: never; default 1000"

@@ -6,7 +6,8 @@ extension Schema {
     public static let wirevale = Schema(
         commands: sessionCommands + portCommands + guestCommands + switchCommands,
         events: allEvents,
-        objects: optionTypes + socketTypes + argumentTypes + resultTypes + eventTypes,
+        objects: optionTypes + socketTypes + tunnelTypes + argumentTypes + resultTypes
+            + eventTypes,
         enumerations: allEnumerations
     )
 
@@ -212,7 +213,10 @@ extension Schema {
         Enumeration(name: "QMPCapability", values: ["oob"]),
         Enumeration(
             name: "NetClientDriver",
-            values: ["netmap", "vhost-user", "tap", "bridge", "stream", "dgram", "socket"]
+            values: [
+                "netmap", "vhost-user", "tap", "bridge", "stream", "dgram", "socket", "user", "vde",
+                "l2tpv3",
+            ]
         ),
         Enumeration(name: "ChardevBackendKind", values: ["socket"]),
         Enumeration(name: "SocketAddressType", values: ["inet", "unix", "fd"]),

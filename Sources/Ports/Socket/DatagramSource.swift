@@ -17,6 +17,7 @@ public import Netmap
     private let memory: UnsafeMutableRawPointer
     private let lengths: UnsafeMutablePointer<UInt32>
     private let own: UnsafeMutablePointer<nm_address>
+    private let framing: DatagramFraming
     private var first = 0
     private var taken = 0
     private var count = 0
@@ -31,8 +32,10 @@ public import Netmap
     /// - Parameters:
     ///   - file: a socket.
     ///   - own: the address that our own datagrams come from, when a group returns them.
-    public init(file: Int32, own: nm_address? = nil) {
+    ///   - framing: what stands before each frame.
+    public init(file: Int32, own: nm_address? = nil, framing: DatagramFraming = .none) {
         self.file = file
+        self.framing = framing
         unsafe memory = .allocate(
             byteCount: DatagramSource.stride * DatagramSource.capacity,
             alignment: 64
@@ -92,19 +95,47 @@ public import Netmap
                 counters.drop(.oversize)
             } else if length == NM_DATAGRAM_OWN {
                 // Nobody sent it to us.
-            } else if length < 14 {
-                counters.drop(.malformed)
-            } else if Int(length) > FrameBatch.maximumFrameLength {
-                counters.drop(.oversize)
             } else {
-                let address = unsafe memory + taken &* DatagramSource.stride
-                unsafe batch.frames[batch.count] = unsafe Frame(address: address, length: length)
-                batch.count = batch.count &+ 1
-                bytes = bytes &+ Int(length)
+                let start = unsafe memory + taken &* DatagramSource.stride
+                if let frame = unsafe frame(start, Int(length), counters) {
+                    unsafe batch.frames[batch.count] = unsafe frame
+                    batch.count = batch.count &+ 1
+                    bytes = unsafe bytes &+ Int(frame.length)
+                }
             }
             taken = taken &+ 1
         }
         counters.count(packets: batch.count &- start, bytes: bytes)
+    }
+
+    /// The frame in a datagram; nil if there is none, which is counted.
+    @_noLocks
+    private func frame(
+        _ datagram: UnsafeMutableRawPointer,
+        _ length: Int,
+        _ counters: DirectionCounters
+    ) -> Frame? {
+        var start = 0
+        if case .l2tpv3(let header) = framing {
+            switch unsafe header.decode(datagram, length) {
+            case .frame(let offset): start = offset
+            case .drop(let reason):
+                counters.drop(reason)
+                return nil
+            }
+        }
+        guard length &- start >= 14 else {
+            counters.drop(.malformed)
+            return nil
+        }
+        guard length &- start <= FrameBatch.maximumFrameLength else {
+            counters.drop(.oversize)
+            return nil
+        }
+        return unsafe Frame(
+            address: datagram + start,
+            length: UInt32(truncatingIfNeeded: length &- start)
+        )
     }
 
     /// Frees the frames that were collected.

@@ -27,9 +27,17 @@ extension SocketSink {
     mutating func flushDatagrams() -> Bool {
         var count = 0
         var offset = 0
+        let prefix = framing.length
+        // Nothing else is in pieces and arena: this comes before the frames of a batch, or without any.
+        let each = prefix == 0 ? 1 : 2
         while count < Int(NM_DATAGRAMS), let next = unsafe backlog.frame(at: offset) {
-            unsafe pieces[count] = unsafe next.frame
-            unsafe counts[count] = 1
+            if prefix != 0 {
+                let header = unsafe arena + count &* prefix
+                unsafe framing.encode(to: header)
+                unsafe pieces[2 &* count] = unsafe Segment(address: header, length: prefix)
+            }
+            unsafe pieces[each &* count &+ each &- 1] = unsafe next.frame
+            unsafe counts[count] = UInt16(truncatingIfNeeded: each)
             offset = unsafe next.next
             count = count &+ 1
         }
@@ -38,7 +46,7 @@ extension SocketSink {
             let code = 0 &- n
             if SocketSink.isPassing(code) { return false }
             if isOfOne(code) {
-                _ = backlog.remove(unsafe pieces[0].length &+ OutputBacklog.headerLength)
+                _ = backlog.remove(unsafe pieces[each &- 1].length &+ OutputBacklog.headerLength)
                 counters.drop(SocketSink.reason(code))
                 return true
             }
@@ -46,7 +54,10 @@ extension SocketSink {
             return false
         }
         var size = 0
-        for k in 0..<Int(n) { size = unsafe size &+ pieces[k].length &+ OutputBacklog.headerLength }
+        for k in 0..<Int(n) {
+            let piece = unsafe pieces[each &* k &+ each &- 1]
+            size = unsafe size &+ piece.length &+ OutputBacklog.headerLength
+        }
         let gone = backlog.remove(size)
         counters.count(packets: gone.frames, bytes: gone.bytes)
         return true
@@ -75,7 +86,8 @@ extension SocketSink {
             if SocketSink.isPassing(code) {
                 while done < pendingFrames {
                     let count = unsafe Int(counts[done])
-                    unsafe backlog.add(frameIn: pieces + first, count)
+                    let skipped = framing.length == 0 ? 0 : 1
+                    unsafe backlog.add(frameIn: pieces + first + skipped, count &- skipped)
                     first = first &+ count
                     done = done &+ 1
                 }
@@ -92,10 +104,10 @@ extension SocketSink {
 
     /// Goes to the next datagram's pieces.
     ///
-    /// - Returns: the length of this one.
+    /// - Returns: the length of this one's frame.
     @_noLocks
     private func pass(_ datagram: Int, _ first: inout Int) -> Int {
-        var length = 0
+        var length = 0 &- framing.length
         for _ in 0..<(unsafe Int(counts[datagram])) {
             length = unsafe length &+ pieces[first].length
             first = first &+ 1

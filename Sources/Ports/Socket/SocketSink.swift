@@ -10,7 +10,7 @@ public import Netmap
 /// Whoever holds the lock of the queue uses it.
 @safe public struct SocketSink: ~Copyable {
     static var pieceCapacity: Int { @_noLocks get { 1024 } }
-    private static var arenaSize: Int { @_noLocks get { 1 << 14 } }
+    static var arenaSize: Int { @_noLocks get { 1 << 14 } }
 
     let file: Int32
     /// Whether frames are datagrams, rather than bytes behind their lengths.
@@ -19,10 +19,12 @@ public import Netmap
     let isUnix: Bool
     /// To whom datagrams go; without a length if the socket knows.
     let to: UnsafeMutablePointer<nm_address>
+    /// What stands before each frame in its datagram; never in the backlog.
+    var framing: DatagramFraming
     var backlog = OutputBacklog()
     /// Frames that go with the next call: lengths and rewritten headers lie in `arena`, the rest at the sender.
     let pieces: UnsafeMutablePointer<Segment>
-    private let arena: UnsafeMutableRawPointer
+    let arena: UnsafeMutableRawPointer
     /// How many pieces each of them has; used for datagrams.
     let counts: UnsafeMutablePointer<UInt16>
     var pieceCount = 0
@@ -42,17 +44,20 @@ public import Netmap
     ///   - isDatagrams: whether each frame is a datagram.
     ///   - isUnix: whether it is a unix socket.
     ///   - to: where datagrams go; nil for whom the socket is connected to.
+    ///   - framing: what stands before each frame in its datagram.
     ///   - counters: of the direction to the port.
     public init(
         file: Int32,
         isDatagrams: Bool = false,
         isUnix: Bool = false,
         to: nm_address? = nil,
+        framing: DatagramFraming = .none,
         counters: DirectionCounters
     ) {
         self.file = file
         self.isDatagrams = isDatagrams
         self.isUnix = isUnix
+        self.framing = framing
         self.counters = counters
         unsafe self.to = .allocate(capacity: 1)
         unsafe self.to.initialize(to: to ?? nm_address())
@@ -175,10 +180,11 @@ public import Netmap
         let length = unsafe Int(frame.length)
         let extras = unsafe Int(frame.extraCount)
         let size = OutputBacklog.headerLength &+ length
+        let prefix = isDatagrams ? framing.length : OutputBacklog.headerLength
         // All that goes with one call must have room in the backlog, for it may be left over.
         if pendingBytes &+ size > OutputBacklog.capacity
-            || pieceCount &+ 2 &+ extras > SocketSink.pieceCapacity
-            || arenaUsed &+ OutputBacklog.headerLength &+ headers > SocketSink.arenaSize
+            || pieceCount &+ 3 &+ extras > SocketSink.pieceCapacity
+            || arenaUsed &+ prefix &+ headers > SocketSink.arenaSize
             || (isDatagrams && pendingFrames == Int(NM_DATAGRAMS))
         {
             send()
@@ -187,19 +193,23 @@ public import Netmap
             counters.drop(.noReader)
             return true
         }
-        if !backlog.isEmpty || 2 &+ extras > SocketSink.pieceCapacity {
+        if !backlog.isEmpty || 3 &+ extras > SocketSink.pieceCapacity {
             return backlog.add(batch, index)
         }
         let before = pieceCount
         let own = unsafe arena + arenaUsed
-        var used = 0
+        var begun = 0
         if !isDatagrams {
             unsafe nm_store32(own, UInt32(truncatingIfNeeded: length).byteSwapped)
-            used = OutputBacklog.headerLength
+        } else if prefix != 0 {
+            // A piece of its own, because it does not go to the backlog.
+            unsafe framing.encode(to: own)
+            unsafe add(own, prefix)
+            begun = prefix
         }
-        if headers != 0 { unsafe nm_copy(own + used, frame.address, headers) }
-        used = used &+ headers
-        if used != 0 { unsafe add(own, used) }
+        if headers != 0 { unsafe nm_copy(own + prefix, frame.address, headers) }
+        let used = prefix &+ headers
+        if used != begun { unsafe add(own + begun, used &- begun) }
         arenaUsed = (arenaUsed &+ used &+ 3) & ~3
         let rest = unsafe Int(frame.headLength) &- headers
         if rest > 0 { unsafe add(frame.address + headers, rest) }
