@@ -92,7 +92,8 @@ import Ports
     }
 
     override func explain(_ code: Int32) -> String {
-        code == SocketFault.badLength ? "passt has sent a length that no frame has" : UserPort.closed
+        code == SocketFault.badLength
+            ? "passt has sent a length that no frame has" : UserPort.closed
     }
 
     private static let closed = "passt has closed its socket"
