@@ -253,7 +253,9 @@ public final class Engine {
             page.remove()
             stateFile.remove()
         }
-        for (number, port) in ports {
+        for number in ports.keys.sorted() {
+            // What has plugged into another goes with that.
+            guard let port = ports.removeValue(forKey: number) else { continue }
             (port as? VhostUserPort)?.onChange = { _ in }
             unsafe table.set(number, nil)
             port.close()

@@ -174,7 +174,8 @@ public enum MonitorCommand: Sendable, Hashable {
         if options["id"] == nil {
             let name = options.remove("name")
             // Without an id the port's own name serves; it is unique on one switch.
-            let port = (options["port"] ?? options["ifname"]).flatMap { try? ValePortName($0) }
+            let member = NetdevOptions.portMember(of: options["type"] ?? "")
+            let port = options[member].flatMap { try? ValePortName($0) }
             options.append("id", name ?? port?.identifier ?? "net0")
         }
         return try netdevAdd(options.text(implied: "type"), fileExists)
