@@ -23,7 +23,7 @@ private func ours(_ program: [sock_filter], _ frame: [UInt8], _ wire: Int) -> UI
     defer { filter.free() }
     // One byte more, so that an empty frame has an address, too.
     return unsafe (frame + [0]).withUnsafeBytes { bytes in
-        guard let base = unsafe bytes.baseAddress else { return nil }
+        guard let base = bytes.baseAddress else { return nil }
         return unsafe filter.run(base, length: frame.count, wireLength: wire)
     }
 }

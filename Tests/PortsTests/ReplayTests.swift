@@ -46,7 +46,7 @@ struct ReplayTests {
     ) -> [UInt8] {
         var batch = FrameBatch()
         source.collect(into: &batch, counters: counters.counters, limit: limit)
-        return unsafe (0..<batch.count).map { unsafe batch.frames[$0].address.load(as: UInt8.self) }
+        return (0..<batch.count).map { unsafe batch.frames[$0].address.load(as: UInt8.self) }
     }
 
     @Test
@@ -63,24 +63,31 @@ struct ReplayTests {
             words: words,
             timer: timer.number
         )
-        #expect(take(&source, counters).isEmpty && !source.arm())
+        var taken = take(&source, counters)
+        var isDue = source.arm()
+        #expect(taken.isEmpty && !isDue)
         words.isRunning = true
-        #expect(source.arm())
+        isDue = source.arm()
+        #expect(isDue)
         let first = take(&source, counters)
         #expect(first == (0..<50).map { UInt8($0) } + (0..<14).map { UInt8($0) })
         source.forgetCollected()
-        #expect(take(&source, counters, limit: 3) == [0, 1, 2])
+        taken = take(&source, counters, limit: 3)
+        #expect(taken == [0, 1, 2])
         source.completeCollected()
-        #expect(source.place == 3 && words.sent == 3 && words.passes == 0)
+        let place = source.place
+        #expect(place == 3 && words.sent == 3 && words.passes == 0)
         var all: [UInt8] = [0, 1, 2]
         for _ in 0..<10 {
             all += take(&source, counters)
             source.completeCollected()
         }
         #expect(all == (0..<100).map { UInt8($0 % 50) })
-        #expect(words.sent == 100 && words.passes == 2 && !source.arm())
+        isDue = source.arm()
+        #expect(words.sent == 100 && words.passes == 2 && !isDue)
         words.rewind()
-        #expect(take(&source, counters).count == 64)
+        taken = take(&source, counters)
+        #expect(taken.count == 64)
     }
 
     @Test
@@ -155,7 +162,8 @@ struct ReplayTests {
             words: words,
             timer: timer.number
         )
-        #expect(take(&source, counters) == [0, 2, 0, 2, 0, 2])
+        let taken = take(&source, counters)
+        #expect(taken == [0, 2, 0, 2, 0, 2])
         #expect(counters.counters.dropped(.oversize) == 3)
     }
 
