@@ -91,6 +91,7 @@ extension Engine {
         case .tap(let tap): unsafe try TapPort(options, tap, place)
         case .packet(let packet): unsafe PacketPort(options, packet, place)
         case .xdp(let xdp): unsafe try XDPPort(options, xdp, place)
+        case .hostStack(let stack): unsafe HostStackPort(options, stack, place)
         }
     }
 

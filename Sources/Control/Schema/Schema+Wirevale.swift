@@ -202,7 +202,7 @@ extension Schema {
         Enumeration(name: "QMPCapability", values: ["oob"]),
         Enumeration(
             name: "NetClientDriver",
-            values: ["netmap", "vhost-user", "tap", "bridge", "packet", "af-xdp"]
+            values: ["netmap", "vhost-user", "tap", "bridge", "packet", "af-xdp", "host-stack"]
         ),
         Enumeration(name: "AFXDPMode", values: ["native", "skb"]),
         Enumeration(name: "ChardevBackendKind", values: ["socket"]),
