@@ -288,6 +288,30 @@ int nm_bpf_attach(int program, int ifindex, uint32_t flags) {
     return bpf(BPF_LINK_CREATE, &request);
 }
 
+int nm_bpf_forward_program(int ifindex, int ingress) {
+    struct bpf_insn code[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 1, .imm = ifindex},
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = ingress ? BPF_F_INGRESS : 0},
+        {.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_redirect},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    union bpf_attr request = {
+        .prog_type = BPF_PROG_TYPE_SCHED_CLS,
+        .insns = (uint64_t)(uintptr_t)code,
+        .insn_cnt = sizeof code / sizeof code[0],
+        .license = (uint64_t)(uintptr_t) "Dual MIT/GPL",
+    };
+    strcpy(request.prog_name, "wirevale");
+    return bpf(BPF_PROG_LOAD, &request);
+}
+
+int nm_bpf_attach_tc(int program, int ifindex, int egress) {
+    enum { TCX_INGRESS = 46, TCX_EGRESS = 47 };
+    union bpf_attr request = {.link_create = {.prog_fd = (uint32_t)program, .target_ifindex = (uint32_t)ifindex,
+                                              .attach_type = egress ? TCX_EGRESS : TCX_INGRESS}};
+    return bpf(BPF_LINK_CREATE, &request);
+}
+
 // One question about an interface by name.
 static int ask(const char *name, unsigned long question, struct ifreq *request, void *data) {
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);

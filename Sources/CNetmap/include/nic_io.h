@@ -93,6 +93,10 @@ int nm_bpf_redirect_program(int map, int fragments, char *log, uint32_t log_size
 enum { NM_XDP_SKB_MODE = 2, NM_XDP_DRV_MODE = 4 };
 int nm_bpf_attach(int program, int ifindex, uint32_t flags); // a link: it ends with its last descriptor
 
+// The program that sends each frame to another interface: out of it, or, `ingress`, as if it had come in there.
+int nm_bpf_forward_program(int ifindex, int ingress);
+int nm_bpf_attach_tc(int program, int ifindex, int egress); // a link; needs Linux 6.6 (tcx)
+
 struct nm_interface {
     int index;
     int mtu;

@@ -29,6 +29,8 @@ extension NetdevOptions {
         case xdp(XDPOptions)
         /// A port of a hub.
         case hubport(HubPortOptions)
+        /// The host's stack beside an interface that is a port.
+        case hostStack(HostStackOptions)
 
         init(_ arguments: JSONObject, fileExists: (String) -> Bool) throws(QMPError) {
             // The schema has let no other type through.
@@ -45,6 +47,7 @@ extension NetdevOptions {
             case PacketOptions.type: self = .packet(try PacketOptions(arguments))
             case XDPOptions.type: self = .xdp(try XDPOptions(arguments))
             case HubPortOptions.type: self = .hubport(try HubPortOptions(arguments))
+            case HostStackOptions.type: self = .hostStack(try HostStackOptions(arguments))
             default: self = .netmap(try NetmapOptions(arguments, fileExists: fileExists))
             }
         }
@@ -65,6 +68,7 @@ extension NetdevOptions {
             case .packet(let options): options
             case .xdp(let options): options
             case .hubport(let options): options
+            case .hostStack(let options): options
             }
         }
 

@@ -25,6 +25,7 @@ extension Schema {
                 Variant(value: "packet", type: "NetdevPacketOptions"),
                 Variant(value: "af-xdp", type: "NetdevAFXDPOptions"),
                 Variant(value: "hubport", type: "NetdevHubPortOptions"),
+                Variant(value: "host-stack", type: "NetdevHostStackOptions"),
             ]
         ),
         ObjectType(
@@ -110,6 +111,10 @@ extension Schema {
                 .optional("sock-fds", .string, "sockets in its map, 'name:name', from getfd"),
                 .optional("map-path", .string, "where its map is pinned"),
             ]
+        ),
+        hostPort(
+            "NetdevHostStackOptions",
+            [.required("ifname", .string, "an interface that is an af-xdp port in mode=native")]
         ),
         ObjectType(
             "ChardevBackend",
