@@ -21,6 +21,8 @@ import Synchronization
     /// Extra buffers that nobody has taken.
     private let extras: Mutex<[UInt32]>
     private let gone = Atomic<Bool>(false)
+    /// Whether looking on before sleeping is worth while (PortCore+Patience).
+    let isPatient = Atomic<Bool>(false)
     let isEmbedded: Bool
 
     init(_ backend: any PortBackend, _ handle: PortHandle) throws(PortError) {
