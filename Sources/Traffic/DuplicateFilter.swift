@@ -76,7 +76,8 @@ internal import Glibc
         let start = unsafe UnsafeRawPointer(bytes)
         // SAFETY: `at` stays below `length`.
         while at &+ 8 <= length {
-            hash = unsafe (hash ^ start.loadUnaligned(fromByteOffset: at, as: UInt64.self))
+            hash =
+                unsafe (hash ^ start.loadUnaligned(fromByteOffset: at, as: UInt64.self))
                 &* 0x100_0000_01b3
             hash ^= hash &>> 32
             at = at &+ 8

@@ -72,6 +72,13 @@ public struct LinkSettingError: Error, Hashable, CustomStringConvertible {
     init(_ text: String, _ option: String, _ instead: String) {
         description = "\(option) '\(text)' makes no sense; write \(instead)"
     }
+
+    /// An option that was given too often.
+    public init(_ option: String, count: Int, most: Int) {
+        description =
+            "\(option) is there \(count) times; "
+            + (most == 1 ? "write it once" : "write it once, or once for each direction")
+    }
 }
 
 extension LinkSettings.Bandwidth {

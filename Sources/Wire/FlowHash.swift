@@ -21,7 +21,8 @@ public struct FlowHash: Sendable, Hashable, BitwiseCopyable {
         }
         let at = ethernet.payloadOffset
         if ethernet.etherType == .ipv4, let ip = IPv4Header(frame, at: at) {
-            let ports = ip.isFragment ? 0 : Self.ports(frame, ip.transportProtocol, ip.payloadOffset)
+            let ports =
+                ip.isFragment ? 0 : Self.ports(frame, ip.transportProtocol, ip.payloadOffset)
             let low = min(ip.source.rawValue, ip.destination.rawValue)
             let high = max(ip.source.rawValue, ip.destination.rawValue)
             let ends = UInt64(high) &<< 32 | UInt64(low)

@@ -18,7 +18,8 @@ import Traffic
     @Test func delays() throws {
         typealias Delay = LinkSettings.Delay
         let cases: [(String, Delay)] = [
-            ("0", .constant(0)), ("10ms", .constant(10_000_000)), ("1.5s", .constant(1_500_000_000)),
+            ("0", .constant(0)), ("10ms", .constant(10_000_000)),
+            ("1.5s", .constant(1_500_000_000)),
             ("constant,5u", .constant(5000)), ("300ns", .constant(300)),
             ("uniform,1ms,3ms", .uniform(least: 1_000_000, most: 3_000_000)),
             ("exp,0,2m", .exponential(least: 0, average: 2_000_000)),
@@ -39,7 +40,8 @@ import Traffic
     }
 
     @Test(arguments: [
-        "", ",", "-1", "x", "1e99", "nan", "inf", "ether", "ether,0", "constant,", "real,0", "real,-1",
+        "", ",", "-1", "x", "1e99", "nan", "inf", "ether", "ether,0", "constant,", "real,0",
+        "real,-1",
         "real,1,2", "10Q", "1,2", "ether,ether,1",
     ])
     func noBandwidth(text: String) {
@@ -59,8 +61,12 @@ import Traffic
             do { try body() } catch { return "\(error)" }
             return ""
         }
-        #expect(sentence { _ = try LinkSettings.Loss("2") }.hasPrefix("-L '2' makes no sense; write"))
-        #expect(sentence { _ = try LinkSettings.Delay("5") }.contains("the units are s, ms, us and ns"))
+        #expect(
+            sentence { _ = try LinkSettings.Loss("2") }.hasPrefix("-L '2' makes no sense; write")
+        )
+        #expect(
+            sentence { _ = try LinkSettings.Delay("5") }.contains("the units are s, ms, us and ns")
+        )
         #expect(throws: LinkSettingError.self) { try LinkSettings.Loss("ber") }
         #expect(throws: LinkSettingError.self) { try LinkSettings.Loss("0.1,plr") }
         #expect(throws: LinkSettingError.self) { try LinkSettings.Reordering("0.1") }

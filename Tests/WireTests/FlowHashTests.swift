@@ -86,7 +86,9 @@ private func hash(_ bytes: [UInt8]) -> FlowHash { FlowHash(bytes.span) }
     @Test func placesAreUsedEvenly() {
         var counts = [Int](repeating: 0, count: 8)
         for from in 0..<200 as Range<UInt8> {
-            for port in 0..<40 as Range<UInt16> { counts[hash(frame(from, 250, 1024 + port)).place(of: 8)] += 1 }
+            for port in 0..<40 as Range<UInt16> {
+                counts[hash(frame(from, 250, 1024 + port)).place(of: 8)] += 1
+            }
         }
         // 1000 each, and five standard deviations.
         #expect(counts.allSatisfy { abs($0 - 1000) < 150 }, "\(counts)")

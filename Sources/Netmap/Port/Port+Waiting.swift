@@ -37,7 +37,7 @@ extension Port {
         var ready = try look(wanted)
         while ready.isEmpty {
             if let deadline, ContinuousClock.now >= deadline { return [] }
-            if core.looksOn(wanted) {
+            if core.looksOn(wanted, until: deadline) {
                 ready = try look(wanted)
                 continue
             }
@@ -76,7 +76,7 @@ extension Port {
             var ready = (try first.look(wanted), try second.look(other))
             if !ready.0.isEmpty || !ready.1.isEmpty { return ready }
             if let deadline, ContinuousClock.now >= deadline { return ([], []) }
-            if first.core.looksOn(wanted, second.core, other) { continue }
+            if first.core.looksOn(wanted, second.core, other, until: deadline) { continue }
             first.arm(wanted)
             second.arm(other)
             ready = (try first.look(wanted), try second.look(other))

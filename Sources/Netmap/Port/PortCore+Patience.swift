@@ -13,9 +13,9 @@ extension PortCore {
     /// Looks on, if it is worth while, for news of the rings that are waited for.
     ///
     /// - Returns: whether there is some.
-    func looksOn(_ wanted: Readiness) -> Bool {
+    func looksOn(_ wanted: Readiness, until deadline: ContinuousClock.Instant?) -> Bool {
         guard isPatient.load(ordering: .relaxed) else { return false }
-        let end = nm_monotonic_ns() &+ Self.moment
+        let end = Self.end(deadline)
         repeat {
             for _ in 0..<32 {
                 if hasNews(wanted) { return true }
@@ -26,11 +26,16 @@ extension PortCore {
     }
 
     /// The same for two ports.
-    func looksOn(_ wanted: Readiness, _ other: PortCore, _ otherWanted: Readiness) -> Bool {
+    func looksOn(
+        _ wanted: Readiness,
+        _ other: PortCore,
+        _ otherWanted: Readiness,
+        until deadline: ContinuousClock.Instant?
+    ) -> Bool {
         guard isPatient.load(ordering: .relaxed) || other.isPatient.load(ordering: .relaxed) else {
             return false
         }
-        let end = nm_monotonic_ns() &+ Self.moment
+        let end = Self.end(deadline)
         repeat {
             for _ in 0..<16 {
                 if hasNews(wanted) || other.hasNews(otherWanted) { return true }
@@ -38,6 +43,15 @@ extension PortCore {
             }
         } while nm_monotonic_ns() < end
         return false
+    }
+
+    /// Who has less time looks on for no longer than that.
+    private static func end(_ deadline: ContinuousClock.Instant?) -> UInt64 {
+        let now = nm_monotonic_ns()
+        guard let deadline else { return now &+ moment }
+        let (seconds, attoseconds) = max(.zero, deadline - .now).components
+        guard seconds == 0 else { return now &+ moment }
+        return now &+ min(moment, UInt64(clamping: attoseconds / 1_000_000_000))
     }
 
     /// Learns from a sleep that began at `start`.

@@ -162,6 +162,11 @@ import Synchronization
         unsafe nm_store32(region.base + Int(binding.nifp_offset) + NM_IF_BUFS_HEAD, head)
     }
 
+    /// Bytes a buffer.
+    var bufferSize: Int { Int(binding.buffer_size) }
+    /// Where buffers begin.
+    var buffers: UnsafeMutableRawPointer { unsafe region.base + Int(binding.buffer_offset) }
+
     /// Where a buffer begins.
     func buffer(_ index: UInt32) -> UnsafeMutableRawPointer {
         precondition(index < binding.buffer_count)

@@ -117,7 +117,11 @@ public import CNetmap
         return frames
     }
 
-    /// How many slots the frame at `offset` takes; 0 if its end has not come yet.
+    /// How many slots the frame takes that begins `offset` slots after the oldest; 0 if there is none, or
+    /// its end has not come yet.
+    @_noLocks @inlinable
+    public func frameSlots(at offset: Int = 0) -> Int { frameSlots(at: offset, count) }
+
     @_noLocks @inlinable
     func frameSlots(at offset: Int, _ available: Int) -> Int {
         var slots = 0
