@@ -21,9 +21,8 @@ final class BalancerLane {
 
     /// Sends a batch's frames that are for this lane; those without room wait in extra buffers.
     ///
-    /// - Parameters:
-    ///   - isLast: buffers may be exchanged, as no other group needs the frame any more.
-    ///   - makeRoom: is called when no extra buffer is left, and says whether it has found some.
+    /// Buffers are exchanged for the last group, as no other needs the frame any more. `makeRoom` is called
+    /// when no extra buffer is left, and says whether it has found some.
     func send(
         _ batch: BalancerBatch,
         _ lane: Int,
