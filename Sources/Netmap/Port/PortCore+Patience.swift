@@ -2,6 +2,7 @@
 // side a system call. Only a port whose last sleep was short does so; an idle one uses no processor.
 
 import CNetmap
+import Glibc
 import Synchronization
 
 extension PortCore {
@@ -21,6 +22,8 @@ extension PortCore {
                 if hasNews(wanted) { return true }
                 nm_pause()
             }
+            // Who brings the news may need this very processor.
+            sched_yield()
         } while nm_monotonic_ns() < end
         return false
     }
@@ -41,6 +44,7 @@ extension PortCore {
                 if hasNews(wanted) || other.hasNews(otherWanted) { return true }
                 nm_pause()
             }
+            sched_yield()
         } while nm_monotonic_ns() < end
         return false
     }

@@ -180,7 +180,12 @@ extension PortSpace {
         )
         body.nr_first_cpu_id = UInt32(clamping: first)
         body.nr_num_polling_cpus = UInt32(clamping: count)
-        _ = try ask(NETMAP_REQ_VALE_POLLING_ENABLE, name, body, "cannot poll '\(name)'")
+        _ = try ask(
+            NETMAP_REQ_VALE_POLLING_ENABLE,
+            name,
+            body,
+            "cannot have '\(name)' polled, which is for interfaces on a switch"
+        )
     }
 
     /// Ends that.
@@ -189,7 +194,7 @@ extension PortSpace {
             NETMAP_REQ_VALE_POLLING_DISABLE,
             name,
             nmreq_vale_polling(),
-            "cannot end the polling of '\(name)'"
+            "cannot end the polling of '\(name)', which is for interfaces on a switch"
         )
     }
 

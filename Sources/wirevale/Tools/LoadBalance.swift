@@ -86,7 +86,18 @@ struct LoadBalance: ParsableCommand {
         var pipe = PortSpecification(name: name)
         pipe.flags = [.exclusive, .transmitOnly]
         pipe.memoryID = input.port.memoryID
-        return BalancerLane(try Port(pipe, on: space), queueOf: input.port)
+        do throws(PortError) {
+            return BalancerLane(try Port(pipe, on: space), queueOf: input.port)
+        } catch {
+            guard error.errno == ENOMEM else { throw error }
+            let plain = interface.prefix { $0 != "@" }
+            throw Failure(
+                .tryAgain,
+                "the memory of '\(input.port.name)' has no room for the pipe '\(name)'; open the port in "
+                    + "the memory that interfaces share, '\(plain)@1', or with fewer slots, "
+                    + "'\(plain)@conf:slots=256'"
+            )
+        }
     }
 
     /// The names of all pipes, by group.

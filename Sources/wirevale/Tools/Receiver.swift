@@ -63,10 +63,12 @@ struct ReceiveLoop {
                     if plan.bits.contains(.dump) { HexDump.show(frame) }
                 }
                 if n > 0 { counters.add(packets: n, bytes: bytes) }
+                // The time in which nothing came any more does not count.
+                if n > 0, plan.endsWhenIdle { counters.end() }
                 left -= UInt64(n)
             }
         }
-        counters.end()
+        if left == 0 || !plan.endsWhenIdle { counters.end() }
         try port.syncReceive()
     }
 }
