@@ -187,3 +187,52 @@ private func settings(_ change: (inout LinkSettings) -> Void) -> LinkSettings {
         #expect(abs(Int(link.counts.held) - 2500) < 220 && link.counts.arriving == 10_000)
     }
 }
+
+@Suite struct ReplayScheduleTests {
+    private let frames: [(time: UInt64, length: Int)] = [
+        (5_000, 100), (6_000, 50), (5_500, 50), (10_000, 100),
+    ]
+
+    @Test func asRecordedAndFaster() {
+        let recorded = settings { $0.bandwidth = .recorded(speedup: 1) }
+        let schedule = ReplaySchedule(frames, recorded, seed: 1)
+        // A time that runs back stands still.
+        #expect(schedule.entries.map(\.due) == [0, 1000, 1000, 5000])
+        #expect(schedule.entries.map(\.frame) == [0, 1, 2, 3] && schedule.length == 5000)
+        let faster = settings { $0.bandwidth = .recorded(speedup: 4) }
+        #expect(ReplaySchedule(frames, faster, seed: 1).entries.map(\.due) == [0, 250, 250, 1250])
+    }
+
+    @Test func atABandwidthTimesDoNotCount() {
+        let line = settings {
+            $0.bandwidth = .constant(8_000_000)
+            $0.delay = .constant(5)
+        }
+        let schedule = ReplaySchedule(frames, line, seed: 1)
+        #expect(schedule.entries.map(\.due) == [100_005, 150_005, 200_005, 300_005])
+        #expect(ReplaySchedule(frames, LinkSettings(), seed: 1).length == 0)
+    }
+
+    @Test func whatIsLostIsNotThere() {
+        let all = (0..<1000).map { (time: UInt64($0), length: 60) }
+        let schedule = ReplaySchedule(all, settings { $0.loss = .frames(0.5) }, seed: 2)
+        #expect(schedule.entries.count + Int(schedule.counts.lost) == 1000)
+        #expect(abs(schedule.entries.count - 500) < 80)
+        #expect(ReplaySchedule([], LinkSettings(), seed: 2).entries.isEmpty)
+    }
+
+    @Test func heldFramesComeLater() {
+        let all = (0..<100).map { (time: UInt64($0) * 1000, length: 60) }
+        let shape = settings {
+            $0.bandwidth = .recorded(speedup: 1)
+            $0.reordering = .init(share: 0.5, hold: 10_500)
+        }
+        let entries = ReplaySchedule(all, shape, seed: 3).entries
+        #expect(entries.map(\.due) == entries.map(\.due).sorted() && entries.count == 100)
+        for entry in entries {
+            let late = entry.due - UInt64(entry.frame) * 1000
+            #expect(late == 0 || late == 10_500)
+        }
+        #expect(entries.map(\.frame) != Array(0..<100))
+    }
+}
