@@ -24,6 +24,8 @@ import Synchronization
     /// Whether looking on before sleeping is worth while (PortCore+Patience).
     let isPatient = Atomic<Bool>(false)
     let isEmbedded: Bool
+    /// Whether its rings' slots are moved by the other end of a pipe.
+    let isPipe: Bool
 
     init(_ backend: any PortBackend, _ handle: PortHandle) throws(PortError) {
         let attachment = try backend.attach(handle)
@@ -46,6 +48,8 @@ import Synchronization
         unsafe self.references = unsafe references
         transmitRings = Int(binding.tx_first)..<Int(binding.tx_end)
         receiveRings = Int(binding.rx_first)..<Int(binding.rx_end)
+        let count = transmitRings.count + receiveRings.count
+        isPipe = (0..<count).contains { unsafe references[$0].peerKring != nil }
         extras = Mutex(layout.extraBuffers())
     }
 
