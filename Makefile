@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 SWIFT_BUILD = swift build -c release --static-swift-stdlib --product wirevale
 
-.PHONY: build release library test unit sanitize integration bench demo lint fmt install uninstall clean
+.PHONY: build release library test unit sanitize integration bench demo lint fmt install install-tools uninstall clean
 
 build: ## debug build of everything
 	swift build --build-tests
@@ -64,7 +64,11 @@ install: release library ## the command, the preload library, completions and un
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed 's|@PREFIX@|$(PREFIX)|' Sources/LibNetmap/libnetmap.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/libnetmap.pc
 
+install-tools: install ## the same, and pkt-gen, vale-ctl, lb, nmreplay, tlem and dedup as links to it
+	scripts/install-tools $(DESTDIR)$(PREFIX)/bin
+
 uninstall:
+	scripts/install-tools $(DESTDIR)$(PREFIX)/bin --remove
 	rm -f $(DESTDIR)$(PREFIX)/bin/wirevale $(DESTDIR)$(PREFIX)/lib/wirevale/libnetmap-shim.so $(DATA)/bash-completion/completions/wirevale $(DATA)/zsh/site-functions/_wirevale $(DATA)/fish/vendor_completions.d/wirevale.fish
 	rm -f $(HEADERS:%=$(DESTDIR)$(PREFIX)/include/%) $(DESTDIR)$(PREFIX)/lib/libnetmap.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/libnetmap.pc
 

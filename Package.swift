@@ -36,6 +36,7 @@ let package = Package(
             cSettings: cSettings + [.headerSearchPath("../CNetmap/include")]
         ),
         .target(name: "Wire", swiftSettings: settings),
+        .target(name: "Traffic", swiftSettings: settings),
         .target(name: "Netmap", dependencies: ["CNetmap", "Wire"], swiftSettings: settings),
         .target(
             name: "Vale",
@@ -64,7 +65,7 @@ let package = Package(
         .executableTarget(
             name: "wirevale",
             dependencies: [
-                "CNetmap", "Control", "Engine", "Netmap", "Wire",
+                "CNetmap", "Control", "Engine", "Netmap", "Traffic", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -116,6 +117,7 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: settings),
+        .testTarget(name: "TrafficTests", dependencies: ["Traffic"], swiftSettings: settings),
         .testTarget(
             name: "NetmapTests",
             dependencies: ["CNetmap", "Netmap", "Wire", "TestSupport"],

@@ -37,12 +37,14 @@ struct Wirevale: ParsableCommand {
             Serve.self, Qemu.self, QemuArgs.self, Shim.self, PortCommand.self, SwitchCommand.self,
             Fdb.self, Capture.self,
             WorkerCommand.self, Monitor.self, Doctor.self, Demo.self, Launch.self,
-            PktGen.self, Bridge.self, ValeCtl.self,
+            PktGen.self, Bridge.self, ValeCtl.self, LoadBalance.self, NmReplay.self, Tlem.self,
+            Dedup.self,
         ]
     )
 
     static func main() {
         var words = Array(CommandLine.arguments.dropFirst())
+        if let tool = toolOfOwnName { words.insert(tool, at: 0) }
         adoptLeadingRuntimeDirectory(&words)
         let command: any ParsableCommand
         do {
@@ -58,6 +60,15 @@ struct Wirevale: ParsableCommand {
             if exitCode(for: error) != .failure || error is ExitCode { exit(withError: error) }
             Failure(error).exit()
         }
+    }
+
+    /// The tool as which this program was called, through a link of that name (`make install-tools`).
+    ///
+    /// `bridge` and `vale` are not among them: iproute2 has a bridge.
+    private static var toolOfOwnName: String? {
+        let path = CommandLine.arguments.first ?? ""
+        let name = path.split(separator: "/").last.map(String.init) ?? ""
+        return ["pkt-gen", "vale-ctl", "lb", "nmreplay", "tlem", "dedup"].first { $0 == name }
     }
 
     /// Takes `--runtime-dir` in front of the subcommand, where people put what is global.

@@ -37,10 +37,16 @@ extension Port {
         var ready = try look(wanted)
         while ready.isEmpty {
             if let deadline, ContinuousClock.now >= deadline { return [] }
+            if core.looksOn(wanted, until: deadline) {
+                ready = try look(wanted)
+                continue
+            }
             arm(wanted)
             ready = try look(wanted)
             if !ready.isEmpty { break }
+            let start = nm_monotonic_ns()
             Port.sleep(on: [core.handle.socket.number], until: deadline)
+            core.learn(fromSleepSince: start)
             core.drain()
             ready = try look(wanted)
         }
@@ -70,11 +76,15 @@ extension Port {
             var ready = (try first.look(wanted), try second.look(other))
             if !ready.0.isEmpty || !ready.1.isEmpty { return ready }
             if let deadline, ContinuousClock.now >= deadline { return ([], []) }
+            if first.core.looksOn(wanted, second.core, other, until: deadline) { continue }
             first.arm(wanted)
             second.arm(other)
             ready = (try first.look(wanted), try second.look(other))
             if !ready.0.isEmpty || !ready.1.isEmpty { return ready }
+            let start = nm_monotonic_ns()
             Port.sleep(on: sockets, until: deadline)
+            first.core.learn(fromSleepSince: start)
+            second.core.learn(fromSleepSince: start)
             first.core.drain()
             second.core.drain()
         }

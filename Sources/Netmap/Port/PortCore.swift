@@ -21,7 +21,11 @@ import Synchronization
     /// Extra buffers that nobody has taken.
     private let extras: Mutex<[UInt32]>
     private let gone = Atomic<Bool>(false)
+    /// Whether looking on before sleeping is worth while (PortCore+Patience).
+    let isPatient = Atomic<Bool>(false)
     let isEmbedded: Bool
+    /// Whether its rings' slots are moved by the other end of a pipe.
+    let isPipe: Bool
 
     init(_ backend: any PortBackend, _ handle: PortHandle) throws(PortError) {
         let attachment = try backend.attach(handle)
@@ -44,6 +48,8 @@ import Synchronization
         unsafe self.references = unsafe references
         transmitRings = Int(binding.tx_first)..<Int(binding.tx_end)
         receiveRings = Int(binding.rx_first)..<Int(binding.rx_end)
+        let count = transmitRings.count + receiveRings.count
+        isPipe = (0..<count).contains { unsafe references[$0].peerKring != nil }
         extras = Mutex(layout.extraBuffers())
     }
 
@@ -159,6 +165,11 @@ import Synchronization
         // SAFETY: the netmap_if was checked against the region (ControlLayout).
         unsafe nm_store32(region.base + Int(binding.nifp_offset) + NM_IF_BUFS_HEAD, head)
     }
+
+    /// Bytes a buffer.
+    var bufferSize: Int { Int(binding.buffer_size) }
+    /// Where buffers begin.
+    var buffers: UnsafeMutableRawPointer { unsafe region.base + Int(binding.buffer_offset) }
 
     /// Where a buffer begins.
     func buffer(_ index: UInt32) -> UnsafeMutableRawPointer {

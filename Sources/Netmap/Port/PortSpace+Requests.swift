@@ -160,6 +160,44 @@ extension PortSpace {
         _ = try ask(NETMAP_REQ_VALE_DELIF, name, UInt64?.none, "cannot remove '\(name)'")
     }
 
+    /// Has an attached interface polled (NETMAP_REQ_VALE_POLLING_ENABLE).
+    ///
+    /// - Parameters:
+    ///   - name: `SWITCH:INTERFACE`.
+    ///   - first: the first processor, and with one for each ring the first ring.
+    ///   - count: how many processors.
+    ///   - isSpread: a processor for each of `count` rings, not one for all.
+    /// - Throws: why it cannot be polled so.
+    public func startPolling(
+        _ name: String,
+        first: Int = 0,
+        count: Int = 1,
+        isSpread: Bool = false
+    ) throws(PortError) {
+        var body = nmreq_vale_polling()
+        body.nr_mode = UInt32(
+            isSpread ? NETMAP_POLLING_MODE_MULTI_CPU : NETMAP_POLLING_MODE_SINGLE_CPU
+        )
+        body.nr_first_cpu_id = UInt32(clamping: first)
+        body.nr_num_polling_cpus = UInt32(clamping: count)
+        _ = try ask(
+            NETMAP_REQ_VALE_POLLING_ENABLE,
+            name,
+            body,
+            "cannot have '\(name)' polled, which is for interfaces on a switch"
+        )
+    }
+
+    /// Ends that.
+    public func stopPolling(_ name: String) throws(PortError) {
+        _ = try ask(
+            NETMAP_REQ_VALE_POLLING_DISABLE,
+            name,
+            nmreq_vale_polling(),
+            "cannot end the polling of '\(name)', which is for interfaces on a switch"
+        )
+    }
+
     /// The length of the virtio-net header in front of a port's frames: 0, 10 or 12.
     public func headerLength(of name: String) throws(PortError) -> Int {
         let result = try ask(

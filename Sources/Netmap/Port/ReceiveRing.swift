@@ -102,21 +102,27 @@ public import CNetmap
         limit: Int = .max,
         _ body: (borrowing ReceivedFrame) throws(E) -> Void
     ) throws(E) -> Int {
-        var available = count
+        let available = count
         var frames = 0
+        var done = 0
+        // All that `body` is done with is released at once, also if it throws.
+        defer { if done > 0 { ring.advance(done) } }
         while frames < limit {
-            let slots = frameSlots(at: 0, available)
+            let slots = frameSlots(at: done, available)
             if slots == 0 { break }
-            try body(ReceivedFrame(self, at: 0, slots: slots))
-            ring.advance(slots)
-            available = available &- slots
+            try body(ReceivedFrame(self, at: done, slots: slots))
+            done = done &+ slots
             frames = frames &+ 1
         }
         return frames
     }
 
-    /// How many slots the frame at `offset` takes; 0 if its end has not come yet.
-    @_noLocks @usableFromInline
+    /// How many slots the frame takes that begins `offset` slots after the oldest; 0 if there is none, or
+    /// its end has not come yet.
+    @_noLocks @inlinable
+    public func frameSlots(at offset: Int = 0) -> Int { frameSlots(at: offset, count) }
+
+    @_noLocks @inlinable
     func frameSlots(at offset: Int, _ available: Int) -> Int {
         var slots = 0
         while offset &+ slots < available {

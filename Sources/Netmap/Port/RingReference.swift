@@ -128,12 +128,12 @@ import Glibc
     private func unlock() { unsafe nm_store32_release(kring, 0) }
 
     @_noLocks
-    private func distance(_ from: UInt32, _ to: UInt32) -> UInt32 {
+    func distance(_ from: UInt32, _ to: UInt32) -> UInt32 {
         unsafe to >= from ? to &- from : to &+ slots &- from
     }
 
     @_noLocks
-    private func next(_ index: UInt32) -> UInt32 {
+    func next(_ index: UInt32) -> UInt32 {
         unsafe index &+ 1 == slots ? 0 : index &+ 1
     }
 
@@ -188,84 +188,28 @@ import Glibc
         unsafe nm_store32(kring + Int(NM_KRING_TAIL), hwtail)
     }
 
+    /// How many slots lie in a row from `at` on, towards `to`.
+    @_noLocks
+    func run(_ at: UInt32, _ to: UInt32) -> UInt32 {
+        unsafe (to > at ? to : slots) &- at
+    }
+
     /// Clears NS_BUF_CHANGED, and nothing else (netmap-spec, trap 19).
     @_noLocks
-    private func passOver(_ ring: UnsafeMutableRawPointer, _ from: UInt32, _ to: UInt32) {
-        var index = from
-        while index != to {
-            let flags = unsafe ring + NM_RING_SLOTS + Int(index) * NM_SLOT_SIZE + NM_SLOT_FLAGS
-            let value = unsafe nm_load16(flags)
-            if value & UInt16(NS_BUF_CHANGED) != 0 {
-                unsafe nm_store16(flags, value & ~UInt16(NS_BUF_CHANGED))
+    func passOver(_ ring: UnsafeMutableRawPointer, _ from: UInt32, _ to: UInt32) {
+        var at = from
+        while at != to {
+            let count = unsafe run(at, to)
+            var flags = unsafe ring + NM_RING_SLOTS + Int(at) &* NM_SLOT_SIZE + NM_SLOT_FLAGS
+            for _ in 0..<count {
+                let value = unsafe nm_load16(flags)
+                if value & UInt16(NS_BUF_CHANGED) != 0 {
+                    unsafe nm_store16(flags, value & ~UInt16(NS_BUF_CHANGED))
+                }
+                unsafe flags += NM_SLOT_SIZE
             }
-            index = unsafe next(index)
+            at = unsafe at &+ count == slots ? 0 : at &+ count
         }
-    }
-
-    // MARK: Pipes whose ends move the slots themselves (NM_KRING_PIPE)
-
-    @_noLocks
-    private func copySlot(_ ring: UnsafeMutableRawPointer, _ index: UInt32) -> UInt64 {
-        guard let peerRing = unsafe peerRing else { return 0 }
-        let offset = NM_RING_SLOTS + Int(index) * NM_SLOT_SIZE
-        let word = unsafe nm_load64(ring + offset)
-        let flags = UInt16(truncatingIfNeeded: word &>> 48)
-        unsafe nm_store64(peerRing + offset, word)
-        unsafe nm_store64(peerRing + offset + 8, nm_load64(ring + offset + 8))
-        if flags & UInt16(NS_BUF_CHANGED) != 0 {
-            unsafe nm_store16(ring + offset + NM_SLOT_FLAGS, flags & ~UInt16(NS_BUF_CHANGED))
-        }
-        return word
-    }
-
-    @_noLocks
-    private func tell(_ peer: UnsafeMutableRawPointer) -> Step {
-        nm_fence()
-        return unsafe nm_load32(peer + Int(NM_KRING_WANT)) == 0 ? .published : .publishedToSleeper
-    }
-
-    /// Whole slots to the receiver, who is shown them up to the end of the last complete frame.
-    @_noLocks
-    private func handOver(_ ring: UnsafeMutableRawPointer, _ from: UInt32, _ to: UInt32) -> Step {
-        guard let peer = unsafe peerKring else { return .failed }
-        let before = unsafe nm_load32(peer + Int(NM_KRING_HWTAIL))
-        var limit = before
-        var index = from
-        var (packets, bytes) = (UInt64(0), UInt64(0))
-        while index != to {
-            let word = unsafe copySlot(ring, index)
-            index = unsafe next(index)
-            bytes &+= (word &>> 32) & 0xffff
-            if word & UInt64(NS_MOREFRAG) &<< 48 == 0 {
-                limit = index
-                packets &+= 1
-            }
-        }
-        let words = unsafe kring.assumingMemoryBound(to: nm_kring.self)
-        unsafe nm_count(&words.pointee.packets, packets)
-        unsafe nm_count(&words.pointee.bytes, bytes)
-        unsafe nm_store32(kring + Int(NM_KRING_HWCUR), to)
-        unsafe nm_store32_release(kring + Int(NM_KRING_HEAD), to)
-        if limit == before { return .published }
-        unsafe nm_store32_release(peer + Int(NM_KRING_HWTAIL), limit)
-        return unsafe tell(peer)
-    }
-
-    /// Released slots go back with the buffers in them; the sender's tail is the last of them.
-    @_noLocks
-    private func handBack(_ ring: UnsafeMutableRawPointer, _ from: UInt32, _ to: UInt32) -> Step {
-        guard let peer = unsafe peerKring else { return .failed }
-        var index = from
-        var last = from
-        while index != to {
-            _ = unsafe copySlot(ring, index)
-            last = index
-            index = unsafe next(index)
-        }
-        unsafe nm_store32(kring + Int(NM_KRING_HWCUR), to)
-        unsafe nm_store32_release(kring + Int(NM_KRING_HEAD), to)
-        unsafe nm_store32_release(peer + Int(NM_KRING_HWTAIL), last)
-        return unsafe tell(peer)
     }
 
     // MARK: A dead holder's lock, waiting
@@ -305,6 +249,11 @@ import Glibc
     var isReady: Bool {
         guard let ring = unsafe ring else { return false }
         return unsafe nm_load32(ring + NM_RING_CUR) != nm_load32(ring + NM_RING_TAIL)
+    }
+
+    /// Whether a sync would bring something.
+    var hasNews: Bool {
+        unsafe nm_load32(kring + Int(NM_KRING_HWTAIL)) != nm_load32(kring + Int(NM_KRING_TAIL))
     }
 
     /// Whether the program has moved head since the last sync.

@@ -4,7 +4,7 @@ import CNetmap
 
 extension TransmitRing {
     /// Whether buffers can be exchanged with `source`: both rings are in one region.
-    @inlinable public func sharesMemory(with source: borrowing ReceiveRing) -> Bool {
+    @_noLocks @inlinable public func sharesMemory(with source: borrowing ReceiveRing) -> Bool {
         unsafe ring.buffers == source.ring.buffers && ring.bufferSize == source.ring.bufferSize
     }
 
@@ -80,6 +80,39 @@ extension TransmitRing {
         ring.advance(sent)
         source.ring.advance(taken)
         return taken
+    }
+
+    /// Sends the frame that begins `offset` slots after the oldest of `source`, which keeps its slots until
+    /// they are released: with the frame in them if it was copied, else with other buffers.
+    ///
+    /// - Parameters:
+    ///   - source: where the frame has come.
+    ///   - offset: where it begins.
+    ///   - slots: how many it takes (`frameSlots`).
+    ///   - copying: copies even where buffers could be exchanged.
+    /// - Returns: whether there was room.
+    @_noLocks @inlinable
+    public mutating func send(
+        from source: inout ReceiveRing,
+        at offset: Int,
+        slots: Int,
+        copying: Bool = false
+    ) -> Bool {
+        precondition(
+            offset >= 0 && slots > 0 && offset <= source.ring.count &- slots,
+            "sent slots that hold no frames"
+        )
+        guard slots <= ring.count else { return false }
+        let isSwap = !copying && sharesMemory(with: source)
+        for slot in 0..<slots {
+            if isSwap {
+                TransmitRing.exchange(source.ring, ring, offset &+ slot, slot)
+            } else {
+                TransmitRing.copy(source.ring, ring, offset &+ slot, slot)
+            }
+        }
+        ring.advance(slots)
+        return true
     }
 
     // SAFETY (both): slots of the program's; words are loaded once, and a buffer's number goes on as it is

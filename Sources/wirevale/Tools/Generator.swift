@@ -15,10 +15,7 @@ struct GeneratorPlan: Sendable {
     let fragments: Int
     let fragmentSize: Int
     let isIPv6: Bool
-    let isRubbish: Bool
-    let dumps: Bool
-    let randomSource: Bool
-    let randomDestination: Bool
+    let bits: PktGen.Bits
     let endsWhenIdle: Bool
     let source: AddressRange
     let destination: AddressRange
@@ -43,6 +40,9 @@ struct Generator {
         self.space = space
         var specification = try ToolText.specification(options.interface)
         specification.flags.insert(.acceptsHeader)
+        if options.configuration != nil {
+            specification.configuration = try ToolText.geometry(options.configuration)
+        }
         if options.function.receives { specification.flags.insert(.pollSendsNothing) }
         self.specification = specification
         let isIPv6 = options.isIPv6
@@ -58,10 +58,7 @@ struct Generator {
             fragments: options.fragments,
             fragmentSize: options.fragmentSize ?? .max,
             isIPv6: isIPv6,
-            isRubbish: options.isRubbish,
-            dumps: options.dumps,
-            randomSource: options.randomSource,
-            randomDestination: options.randomDestination,
+            bits: options.all,
             endsWhenIdle: options.endsWhenIdle,
             source: try AddressRange(
                 options.source ?? (isIPv6 ? "fd00::1" : "10.0.0.1"),
@@ -151,6 +148,7 @@ struct Generator {
         var (packets, bytes, events) = (UInt64(0), UInt64(0), UInt64(0))
         var last = Clock.now
         let interval = UInt64(options.reportInterval) * 1_000_000
+        var rates = RateStatistics()
         while !isOver() {
             while !isOver(), Clock.now < last + interval { usleep(2000) }
             guard Clock.now >= last + interval else { return }
@@ -160,12 +158,15 @@ struct Generator {
             let e = counters.reduce(0) { $0 + $1.events }
             let seconds = Double(now - last) / 1e9
             let plain = options.isPlain
+            // The first interval has the beginning in it.
+            if packets > 0 { rates.add(Double(p - packets) / seconds) }
             Terminal.output(
                 "\(ToolText.scaled(Double(p - packets) / seconds, plainly: plain))pps "
                     + "(\(ToolText.scaled(Double(p - packets), plainly: plain))pkts "
                     + "\(ToolText.scaled(bits(p - packets, b - bytes) / seconds, plainly: plain))bps "
                     + "in \((now - last) / 1000) usec) "
-                    + "\(ToolText.fixed(Double(p - packets) / Double(max(1, e - events)), 2)) avg_batch\n"
+                    + "\(ToolText.fixed(Double(p - packets) / Double(max(1, e - events)), 2)) avg_batch"
+                    + (options.all.contains(.mean) ? rates.text(plainly: plain) : "") + "\n"
             )
             (packets, bytes, events, last) = (p, b, e, now)
         }
@@ -191,6 +192,27 @@ struct Generator {
                 + "(raw \(ToolText.scaled(raw, plainly: plain))bps). "
                 + "Average batch: \(ToolText.fixed(Double(packets) / Double(max(1, events)), 2)) pkts\n"
         )
+    }
+}
+
+/// Mean and standard deviation of rates (Welford's way: no sum of large squares).
+struct RateStatistics {
+    private(set) var count = 0.0
+    private(set) var mean = 0.0
+    private var squares = 0.0
+
+    var deviation: Double { count > 1 ? (squares / (count - 1)).squareRoot() : 0 }
+
+    mutating func add(_ rate: Double) {
+        count += 1
+        let distance = rate - mean
+        mean += distance / count
+        squares += distance * (rate - mean)
+    }
+
+    func text(plainly: Bool) -> String {
+        " [\(ToolText.scaled(mean, plainly: plainly))avg \(ToolText.scaled(deviation, plainly: plainly))std"
+            + " of \(Int(count))]"
     }
 }
 

@@ -86,6 +86,29 @@ struct PktGen: ParsableCommand {
     var fragments = 1
     @Option(name: .customShort("M"), help: "Bytes of each of them.")
     var fragmentSize: Int?
+    @Option(
+        name: .customShort("C"),
+        help: "Of a port that is made: tx slots, rx slots, tx rings, rx rings."
+    )
+    var configuration: String?
+    @Flag(name: .customShort("A"), help: "Show mean and standard deviation of the rates so far.")
+    var showsMean = false
+    @Flag(
+        name: .customShort("I"),
+        help: "Copy each frame from the program's memory, as NS_INDIRECT has it."
+    )
+    var isIndirect = false
+    @Option(
+        name: .customShort("o"),
+        help: ArgumentHelp(
+            "Options as a sum of bits.",
+            discussion: """
+                2 look at each frame, 4 or 8 copy it, 32 as -I, 64 as -X, 256 as -r, 512 as -z, \
+                1024 as -Z, 2048 as -A. 1 (prefetch) and 4096 (checksums) are always on.
+                """
+        )
+    )
+    var bits: UInt32 = 0
     @Flag(name: .customShort("N"), help: "Plain numbers, without K, M and G.") var isPlain = false
     @Flag(name: .customShort("B"), help: "Count preamble, CRC and gap in bits a second.")
     var countsFraming = false
@@ -103,10 +126,56 @@ struct PktGen: ParsableCommand {
         guard [nil, 0, 10, 12].contains(headerLength) else {
             throw ValidationError("-H is 0, 10 or 12")
         }
+        if let bit = PktGen.Bits(rawValue: bits).unknown {
+            throw ValidationError(
+                bit == 16
+                    ? "-o 16 (timestamps in frames) is not offered; -f ping measures times"
+                    : "-o has no bit \(bit); 'wirevale pkt-gen --help' shows which there are"
+            )
+        }
         if isIPv4, isIPv6 { throw ValidationError("-4 and -6 exclude each other") }
         if function == .ping || function == .pong, threads > 1 {
             throw ValidationError("ping and pong have one thread")
         }
+    }
+
+    /// What -o says, together with the options of their own.
+    struct Bits: OptionSet {
+        let rawValue: UInt32
+
+        static let prefetch = Bits(rawValue: 1)
+        static let access = Bits(rawValue: 2)
+        static let copy = Bits(rawValue: 4)
+        static let memcpy = Bits(rawValue: 8)
+        static let indirect = Bits(rawValue: 32)
+        static let dump = Bits(rawValue: 64)
+        static let rubbish = Bits(rawValue: 256)
+        static let randomSource = Bits(rawValue: 512)
+        static let randomDestination = Bits(rawValue: 1024)
+        static let mean = Bits(rawValue: 2048)
+        static let checksums = Bits(rawValue: 4096)
+        static let copies: Bits = [.copy, .memcpy, .indirect]
+        private static let all: Bits = [
+            .prefetch, .access, .copies, .dump, .rubbish, .randomSource, .randomDestination, .mean,
+            .checksums,
+        ]
+
+        /// The lowest bit that means nothing.
+        var unknown: UInt32? {
+            let rest = subtracting(.all).rawValue
+            return rest == 0 ? nil : 1 << UInt32(rest.trailingZeroBitCount)
+        }
+    }
+
+    var all: Bits {
+        var all = Bits(rawValue: bits)
+        if isIndirect { all.insert(.indirect) }
+        if dumps { all.insert(.dump) }
+        if isRubbish { all.insert(.rubbish) }
+        if randomSource { all.insert(.randomSource) }
+        if randomDestination { all.insert(.randomDestination) }
+        if showsMean { all.insert(.mean) }
+        return all
     }
 
     func run() throws {

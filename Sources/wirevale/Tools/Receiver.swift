@@ -13,7 +13,21 @@ struct Receiver {
     }
 
     func run(_ port: borrowing Port) throws {
-        try ReceiveLoop(plan, counters).run(port) { _ in }
+        guard !plan.bits.isDisjoint(with: [.access, .copies]) else {
+            return try ReceiveLoop(plan, counters).run(port) { _ in }
+        }
+        var room = [UInt8](repeating: 0, count: 1 << 17)
+        var sum: UInt64 = 0
+        let copies = !plan.bits.isDisjoint(with: .copies)
+        try ReceiveLoop(plan, counters).run(port) { frame in
+            if copies {
+                var span = room.mutableSpan
+                sum &+= UInt64(frame.copy(into: &span))
+            } else if !frame.bytes.isEmpty {
+                sum &+= UInt64(frame.bytes[0])
+            }
+        }
+        counters.keep(sum)
     }
 }
 
@@ -45,13 +59,15 @@ struct ReceiveLoop {
                 let n = ring.receive(limit: limit) { frame in
                     bytes += frame.length - plan.header
                     body(frame)
-                    if plan.dumps { HexDump.show(frame) }
+                    if plan.bits.contains(.dump) { HexDump.show(frame) }
                 }
                 if n > 0 { counters.add(packets: n, bytes: bytes) }
+                // The time in which nothing came any more does not count.
+                if n > 0, plan.endsWhenIdle { counters.end() }
                 left -= UInt64(n)
             }
         }
-        counters.end()
+        if left == 0 || !plan.endsWhenIdle { counters.end() }
         try port.syncReceive()
     }
 }

@@ -1,5 +1,6 @@
 // What the traffic tools share: threads, counters, the end by ^C, port names, big numbers.
 
+internal import ArgumentParser
 internal import CNetmap
 internal import Control
 internal import Glibc
@@ -47,6 +48,11 @@ final class ToolCounters: Sendable {
     }
     func begin() { firstCell.store(Clock.now, ordering: .relaxed) }
     func end() { lastCell.store(Clock.now, ordering: .relaxed) }
+
+    private let keptCell = Atomic<UInt64>(0)
+
+    /// Keeps what was worked out of frames, so that no compiler finds that it need not be.
+    func keep(_ value: UInt64) { keptCell.store(value, ordering: .relaxed) }
 
     /// Adds a batch; one thread only.
     func add(packets: Int, bytes: Int) {
@@ -102,6 +108,17 @@ final class ToolThread: Sendable {
 enum Clock {
     static var now: UInt64 { nm_monotonic_ns() }
 
+    /// Has this thread woken when it is time, not up to 50 microseconds later as the kernel likes.
+    static func sharpen() {
+        // The kernel's other way to say so, prctl, has arguments that Swift cannot pass.
+        guard let file = unsafe fopen("/proc/thread-self/timerslack_ns", "w") else { return }
+        unsafe fputs("1", file)
+        unsafe fclose(file)
+    }
+
+    /// A moment for others.
+    static func nap() { usleep(50) }
+
     /// Sleeps until `deadline`, or until the tool ends.
     static func sleep(until deadline: UInt64) {
         while !Ending.isDue {
@@ -120,6 +137,35 @@ enum ToolText {
     static func specification(_ text: String) throws -> PortSpecification {
         let isComplete = text.hasPrefix("netmap:") || text.hasPrefix("vale")
         return try PortSpecification(isComplete ? text : "netmap:" + text)
+    }
+
+    /// Numbers of zero or more between commas.
+    static func numbers(
+        _ text: String,
+        most: Int,
+        _ wrong: (String) -> String
+    ) throws -> [Int] {
+        let all = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+        let numbers = all.compactMap { $0 }
+        guard (1...most).contains(all.count), numbers.count == all.count,
+            numbers.allSatisfy({ $0 >= 0 })
+        else { throw ValidationError(wrong(text)) }
+        return numbers
+    }
+
+    /// The rings and slots of -C: tx slots, rx slots, tx rings, rx rings; what is missing is as before it.
+    static func geometry(_ text: String?) throws -> PortSpecification.Configuration {
+        var all = PortSpecification.Configuration()
+        guard let text else { return all }
+        let values = try numbers(text, most: 4) {
+            "-C '\($0)' is no geometry; write up to four numbers, tx slots, rx slots, tx rings, rx "
+                + "rings: '1024,1024,1,1'"
+        }
+        all.transmitSlots = values[0]
+        all.receiveSlots = values.count > 1 ? values[1] : values[0]
+        all.transmitRings = values.count > 2 ? values[2] : 0
+        all.receiveRings = values.count > 3 ? values[3] : all.transmitRings
+        return all
     }
 
     /// `14.88 M`, or the plain number.

@@ -36,7 +36,8 @@ struct Transmitter {
 
     /// Whether frames differ from each other.
     private var isVaried: Bool {
-        plan.function == .txseq || plan.randomSource || plan.randomDestination
+        plan.function == .txseq || plan.bits.contains(.randomSource)
+            || plan.bits.contains(.randomDestination)
             || plan.source.isRange || plan.destination.isRange
             || plan.shortest != plan.longest || !plan.capture.isEmpty
     }
@@ -49,8 +50,9 @@ struct Transmitter {
     private mutating func transmit(_ port: borrowing Port) throws {
         var left = plan.count == 0 ? UInt64.max : plan.count
         let isVaried = self.isVaried
+        let copies = !plan.bits.isDisjoint(with: .copies)
         for ring in port.transmitRings { unwritten += 4 * port.transmitRing(ring).slotCount }
-        if plan.isRubbish { unwritten = 0 }
+        if plan.bits.contains(.rubbish) { unwritten = 0 }
         var due = Double(Clock.now)
         counters.begin()
         while left > 0, !Ending.isDue {
@@ -60,7 +62,7 @@ struct Transmitter {
             for index in port.transmitRings where sent < burst {
                 var ring = port.transmitRing(index)
                 sent +=
-                    isVaried || plan.fragments > 1 || unwritten > 0
+                    isVaried || plan.fragments > 1 || unwritten > 0 || copies
                     ? fill(&ring, burst - sent, isVaried: isVaried)
                     : reuse(&ring, burst - sent)
             }
@@ -122,8 +124,8 @@ struct Transmitter {
         let length =
             plan.shortest < plan.longest
             ? Int.random(in: plan.shortest..<plan.longest, using: &random) : plan.longest
-        if plan.randomSource { source.randomise(&random) } else { source.advance() }
-        if plan.randomDestination {
+        if plan.bits.contains(.randomSource) { source.randomise(&random) } else { source.advance() }
+        if plan.bits.contains(.randomDestination) {
             destination.randomise(&random)
         } else {
             destination.advance()

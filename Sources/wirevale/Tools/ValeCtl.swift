@@ -17,6 +17,8 @@ struct ValeCtl: ParsableCommand {
               wirevale vale-ctl -h vale0:eth0       and with it, as vale0:eth0^
               wirevale vale-ctl -d vale0:v1
               wirevale vale-ctl -r v1
+              wirevale vale-ctl -p vale0:eth0 -C 0,0        all rings by processor 0
+              wirevale vale-ctl -p vale0:eth0 -C 1,0,2      rings 0 and 1, a processor each
 
             Exit status 0 says that it was done.
             """,
@@ -35,7 +37,20 @@ struct ValeCtl: ParsableCommand {
     var new: String?
     @Option(name: .customShort("r"), help: "Remove a persistent port.")
     var remove: String?
-    @Option(name: .customShort("C"), help: "For -n: tx slots, rx slots, tx rings, rx rings.")
+    @Option(name: .customShort("p"), help: "Have an attached interface polled.")
+    var poll: String?
+    @Option(name: .customShort("P"), help: "End that.")
+    var endPolling: String?
+    @Option(
+        name: .customShort("C"),
+        help: ArgumentHelp(
+            "For -n: tx slots, rx slots, tx rings, rx rings.",
+            discussion: """
+                For -p: 0 and a processor for all rings, or 1, the first ring and processor, \
+                and how many of them.
+                """
+        )
+    )
     var configuration: String?
     @Option(
         name: .customShort("m"),
@@ -57,8 +72,11 @@ struct ValeCtl: ParsableCommand {
     }
 
     private func perform(_ space: PortSpace) throws {
-        let asked = [list, attach, attachWithHost, detach, new, remove, get].compactMap { $0 }
-        guard asked.count <= 1 else { throw ValidationError("give one of -l -a -h -d -n -r -g") }
+        let asked = [list, attach, attachWithHost, detach, new, remove, get, poll, endPolling]
+            .compactMap { $0 }
+        guard asked.count <= 1 else {
+            throw ValidationError("give one of -l -a -h -d -n -r -g -p -P")
+        }
         if let name = list {
             show(try space.place(of: name))
         } else if let name = attach ?? attachWithHost {
@@ -71,12 +89,21 @@ struct ValeCtl: ParsableCommand {
         } else if let name = detach {
             try space.detach(name)
         } else if let name = new {
-            let made = try space.makePort(name, try geometry(), memoryID: try memoryID(space))
+            let made = try space.makePort(
+                name,
+                try ToolText.geometry(configuration),
+                memoryID: try memoryID(space)
+            )
             if verbose > 0 { show(name, made) }
         } else if let name = remove {
             try space.removePort(name)
         } else if let name = get {
             show(name, try space.info(of: name))
+        } else if let name = poll {
+            let (isSpread, first, count) = try polling()
+            try space.startPolling(name, first: first, count: count, isSpread: isSpread)
+        } else if let name = endPolling {
+            try space.stopPolling(name)
         } else {
             for place in try space.valePorts() { show(place) }
         }
@@ -98,19 +125,17 @@ struct ValeCtl: ParsableCommand {
         )
     }
 
-    private func geometry() throws -> PortSpecification.Configuration {
-        var all = PortSpecification.Configuration()
-        guard let configuration else { return all }
-        let numbers = configuration.split(separator: ",").map { Int($0) }
-        guard (1...4).contains(numbers.count), !numbers.contains(nil) else {
-            throw ValidationError("-C takes up to four numbers: '1024,1024,1,1'")
+    /// Whether rings have a processor each, the first one, and how many.
+    private func polling() throws -> (Bool, Int, Int) {
+        let values = try ToolText.numbers(configuration ?? "0", most: 3) {
+            "-C '\($0)' does not say how to poll; write '0,CPU' for all rings, or '1,FIRST,COUNT' for "
+                + "a processor each"
         }
-        let values = numbers.compactMap { $0 }
-        all.transmitSlots = values[0]
-        all.receiveSlots = values.count > 1 ? values[1] : values[0]
-        all.transmitRings = values.count > 2 ? values[2] : 0
-        all.receiveRings = values.count > 3 ? values[3] : all.transmitRings
-        return all
+        guard values[0] <= 1 else {
+            throw ValidationError("-C begins with 0 (one processor) or 1 (one for each ring)")
+        }
+        let first = values.count > 1 ? values[1] : 0
+        return (values[0] == 1, first, values.count > 2 ? values[2] : 1)
     }
 
     private func memoryID(_ space: PortSpace) throws -> UInt16 {
