@@ -27,6 +27,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         .target(name: "CNetmap", cSettings: cSettings),
@@ -53,7 +54,11 @@ let package = Package(
             dependencies: ["CNetmap", "Netmap", "Wire"],
             swiftSettings: settings
         ),
-        .target(name: "Control", swiftSettings: settings),
+        .target(
+            name: "Control",
+            dependencies: [.product(name: "Yams", package: "Yams")],
+            swiftSettings: settings
+        ),
         .target(
             name: "Engine",
             dependencies: [

@@ -166,6 +166,7 @@ extension Engine {
                 let port = guestPort(at: chardev.path)
                 return [
                     "label": .string(chardev.id), "filename": .string(chardev.filename),
+                    "backend": chardev.arguments["backend"] ?? .null,
                     "frontend-open": .bool(port?.isConnected ?? false),
                 ]
             }
@@ -198,6 +199,10 @@ extension Engine {
             "lossless": .bool(port.lossless != nil),
         ]
         if let master = port.master { object["master"] = .string(master) }
+        if var netdev = port.netdev {
+            netdev.policy = port.policy
+            object["netdev"] = .object(netdev.arguments)
+        }
         describeLossless(port, &object)
         for (name, value) in port.policy.members { object[name] = value }
         if let first = unsafe table.gates.gate(port.number)?.pointee.firstSource() {

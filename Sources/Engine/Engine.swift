@@ -32,6 +32,11 @@ public final class Engine {
         /// How long such a port stays when its guest leaves later.
         public var absenceSeconds = 10.0
 
+        /// Configuration files and directories of them, read at the start and at SIGHUP.
+        public var files: [String] = []
+        /// Whether it is as well if those do not exist.
+        public var mayFilesBeMissing = false
+
         /// The defaults, in a given directory.
         public init(runtime: RuntimeDirectory) { self.runtime = runtime }
     }
@@ -114,6 +119,7 @@ public final class Engine {
     /// Where frames go that leave a port which is on no switch: to nobody, and are counted.
     let nowhere = SwitchState("", index: -1, ageing: 300, file: nil)
     private(set) lazy var netmap = NetmapService(engine: self)
+    private lazy var configurator = Configurator(engine: self)
     private let lock: OwnedDescriptor
     private let signals: OwnedDescriptor
     private var lingerTimer: UInt64?
@@ -219,6 +225,7 @@ public final class Engine {
                 "workers": "\(configuration.workers)",
             ]
         )
+        configurator.apply()
         ServiceManager.notify("READY=1\nSTATUS=no ports")
         reconsiderLingering()
         loop.run()
@@ -231,10 +238,16 @@ public final class Engine {
         _ = try loop.watch(signals) { [unowned self] _ in
             let number = nm_signalfd_read(signals.number)
             // A terminal that goes away does not take the guests' network with it.
-            if number == SIGHUP { return }
+            if number == SIGHUP { return reload() }
             logger.info("stopping", metadata: ["signal": "\(number)"])
             loop.stop()
         }
+    }
+
+    private func reload() {
+        ServiceManager.notify("RELOADING=1\nMONOTONIC_USEC=\(nm_monotonic_ns() / 1000)")
+        configurator.apply()
+        ServiceManager.notify("READY=1")
     }
 
     /// Ends `run`.

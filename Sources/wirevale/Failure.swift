@@ -8,6 +8,7 @@ internal import Glibc
 enum ExitStatus: Int32 {
     case failure = 1
     case usage = 64
+    case badData = 65
     case noInput = 66
     case unavailable = 69
     case cannotCreate = 73

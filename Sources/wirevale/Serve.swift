@@ -14,8 +14,13 @@ struct Serve: ParsableCommand {
               wirevale serve                        one worker, until SIGTERM
               wirevale serve --workers 2 --cpus 2,3 two workers, pinned
               wirevale serve --log-format json      one JSON object per log line
+              wirevale serve --config lab.yaml      with the switches and ports of a file
 
             Needs no privileges. Other commands start an engine by themselves when none runs.
+
+            Configuration files are read at the start and again at SIGHUP ('systemctl reload'). An engine in \
+            its default directory reads /etc/wirevale/*.yaml if it is root's, else ~/.config/wirevale/*.yaml. \
+            What is wrong in a file is logged with its line, and the file is left out.
             """
     )
 
@@ -36,10 +41,19 @@ struct Serve: ParsableCommand {
     @Option(help: "What is logged: trace, debug, info, notice, warning, error or critical.")
     var logLevel = "info"
 
+    @Option(help: ArgumentHelp("Configuration: a file, or a directory of them.", valueName: "path"))
+    var config: [String] = []
+
+    @Flag(help: "Read no configuration files.")
+    var noConfig = false
+
     @Flag(help: "Leave when the last port has been gone for a few seconds.")
     var onDemand = false
 
     func validate() throws {
+        if noConfig, !config.isEmpty {
+            throw ValidationError("--config and --no-config exclude each other")
+        }
         guard (1...63).contains(workers) else {
             throw ValidationError("--workers takes a number from 1 to 63, not \(workers)")
         }
@@ -79,6 +93,12 @@ struct Serve: ParsableCommand {
         configuration.cpus = try processors()
         configuration.spinMicroseconds = pollUs
         configuration.isOnDemand = onDemand
+        configuration.files = config
+        if config.isEmpty, !noConfig {
+            configuration.files =
+                ConfigurationFiles.defaultPath(for: engine.directory).map { [$0] } ?? []
+            configuration.mayFilesBeMissing = true
+        }
         do throws(Engine.StartError) {
             try Engine(configuration, logger: logger).run()
         } catch {

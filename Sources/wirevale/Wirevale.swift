@@ -24,19 +24,21 @@ struct Wirevale: ParsableCommand {
               What passes a port, dropped frames, too:      wirevale capture vale0:vm1 | tcpdump -r -
               Which address is behind which port:           wirevale fdb
               Which thread serves which queue:              wirevale worker
+              All of it from a file:                        wirevale apply lab.yaml
 
             The engine is started when a command needs it. Each runtime directory
             has an engine of its own: --runtime-dir DIR, or WIREVALE_RUNTIME_DIR in
             the environment.
 
-            Exit status: 0 done, 1 the engine refused, 64 usage, 66 no such port,
-            69 no engine, 73 cannot create, 75 try again, 77 permission.
+            Exit status: 0 done, 1 the engine refused, 64 usage, 65 a wrong file,
+            66 no such port or file, 69 no engine, 73 cannot create, 75 try again, 77 permission.
             """,
         version: EngineVersionText.text,
         subcommands: [
             Serve.self, Qemu.self, QemuArgs.self, Shim.self, PortCommand.self, SwitchCommand.self,
             Fdb.self, Capture.self,
-            WorkerCommand.self, Monitor.self, Doctor.self, Demo.self, Launch.self,
+            WorkerCommand.self, Apply.self, Export.self, Monitor.self, Doctor.self, Demo.self,
+            Launch.self,
             PktGen.self, Bridge.self, ValeCtl.self, LoadBalance.self, NmReplay.self, Tlem.self,
             Dedup.self,
         ]

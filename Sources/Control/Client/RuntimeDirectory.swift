@@ -52,6 +52,8 @@ public struct RuntimeDirectory: Sendable, Hashable {
     public var counters: String { path + "/counters" }
     /// What an engine needs to come back as it was.
     public var state: String { path + "/state.json" }
+    /// The directory of what was made for configuration files.
+    public var applied: String { path + "/applied" }
     /// The directory of the monitors of guests.
     public var guests: String { path + "/guests" }
     /// The lock under which a tool starts an engine.

@@ -80,6 +80,7 @@ public struct PlugOptions: Sendable, Hashable {
         )
     }
 
+    /// Whether a text is the address of one station.
     static func isStation(_ text: String) -> Bool {
         let octets = text.split(separator: ":", omittingEmptySubsequences: false)
         let values = octets.compactMap { $0.utf8.count == 2 ? UInt8($0, radix: 16) : nil }

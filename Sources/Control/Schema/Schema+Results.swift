@@ -27,6 +27,7 @@ extension Schema {
                 .required("ifname", .string, "switch:port, or what a program called it"),
                 .optional("master", .string, "the switch, if it is on one"),
                 .required("type", .string, "netdev_add's, or interface, pipe, monitor, null"),
+                .optional("netdev", .named("Netdev"), "the arguments of netdev_add that made it"),
                 .optional("socket", .string, "path of the vhost-user or vde socket"),
                 .optional("role", .named("PortRole"), "who listens: server means the engine"),
                 .required("operstate", .named("OperState")),
@@ -106,6 +107,7 @@ extension Schema {
             "ChardevInfo",
             [
                 .required("label", .string), .required("filename", .string),
+                .required("backend", .named("ChardevBackend"), "as chardev-add was given it"),
                 .required("frontend-open", .boolean, "whether a port uses it"),
             ]
         ),
