@@ -3,11 +3,15 @@
 PREFIX ?= /usr/local
 SWIFT_BUILD = swift build -c release --static-swift-stdlib --product wirevale
 
-.PHONY: build release library test unit sanitize integration bench demo lint fmt install install-tools uninstall clean
+.PHONY: build schema release library test unit sanitize integration bench demo lint fmt install install-tools uninstall clean
 
 build: ## debug build of everything
 	swift build --build-tests
 	scripts/build-shim .build/debug
+
+schema: ## share/wirevale.schema.json, after a change of what configuration files may say
+	swift build --product wirevale
+	.build/debug/wirevale apply --schema > share/wirevale.schema.json
 
 release: ## the static binary, .build/release/wirevale, and the preload library beside it
 	$(SWIFT_BUILD)
@@ -49,6 +53,7 @@ fmt: ## mend the formatting
 	swift format --in-place --parallel --recursive Package.swift Sources Tests Benchmarks Examples
 
 DATA = $(DESTDIR)$(PREFIX)/share
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd
 HEADERS = net/netmap.h net/netmap_user.h net/netmap_virt.h libnetmap.h
 
 install: release library ## the command, the preload library, completions and unit files; headers and library for C
@@ -58,6 +63,11 @@ install: release library ## the command, the preload library, completions and un
 	.build/release/wirevale --generate-completion-script bash > $(DATA)/bash-completion/completions/wirevale
 	.build/release/wirevale --generate-completion-script zsh > $(DATA)/zsh/site-functions/_wirevale
 	.build/release/wirevale --generate-completion-script fish > $(DATA)/fish/vendor_completions.d/wirevale.fish
+	install -D -m 644 -t $(DATA)/wirevale share/wirevale.schema.json
+	install -D -m 644 -t $(DATA)/doc/wirevale docs/configuration.md
+	install -d $(UNITS)/system $(UNITS)/user
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/systemd/wirevale.service > $(UNITS)/system/wirevale.service
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/systemd/user/wirevale.service > $(UNITS)/user/wirevale.service
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/net Sources/CNetmap/include/net/*.h
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include Sources/LibNetmap/include/libnetmap.h
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib .build/release/libnetmap.a
@@ -70,6 +80,7 @@ install-tools: install ## the same, and pkt-gen, vale-ctl, lb, nmreplay, tlem an
 uninstall:
 	scripts/install-tools $(DESTDIR)$(PREFIX)/bin --remove
 	rm -f $(DESTDIR)$(PREFIX)/bin/wirevale $(DESTDIR)$(PREFIX)/lib/wirevale/libnetmap-shim.so $(DATA)/bash-completion/completions/wirevale $(DATA)/zsh/site-functions/_wirevale $(DATA)/fish/vendor_completions.d/wirevale.fish
+	rm -rf $(DATA)/wirevale $(DATA)/doc/wirevale $(UNITS)/system/wirevale.service $(UNITS)/user/wirevale.service
 	rm -f $(HEADERS:%=$(DESTDIR)$(PREFIX)/include/%) $(DESTDIR)$(PREFIX)/lib/libnetmap.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/libnetmap.pc
 
 clean:
