@@ -91,4 +91,39 @@ extension WorkerState {
         if unsafe plane == nil { unsafe trial.tx.clear() }
         return target
     }
+
+    /// Has a queue, whose lock is held, deliver frames as long as it has room.
+    ///
+    /// - Returns: how many are through.
+    mutating func handWhileRoom(
+        _ sink: PortQueue,
+        _ list: UnsafePointer<UInt16>,
+        _ count: Int,
+        _ segments: inout Int,
+        _ tx: DirectionCounters,
+        _ areViews: Bool
+    ) -> Int {
+        if areViews {
+            return unsafe sink.deliverWhileRoom(
+                policies.views,
+                list,
+                count,
+                segments: &segments,
+                counters: tx,
+                trial: trial.tx,
+                scratch: &scratch,
+                finisher: &finisher
+            )
+        }
+        return unsafe sink.deliverWhileRoom(
+            batch,
+            list,
+            count,
+            segments: &segments,
+            counters: tx,
+            trial: trial.tx,
+            scratch: &scratch,
+            finisher: &finisher
+        )
+    }
 }
