@@ -52,8 +52,8 @@ class KernelBridge(Segment):
         self.switch.ip("link", "add", "wvtbr", "type", "bridge", "forward_delay", "0", "stp_state", "0", "mcast_snooping", "0")
         self.switch.ip("link", "set", "wvtbr", "up")
         for side, host in zip("ab", self.hosts):
-            self.switch.ip("link", "add", side, "type", "veth", "peer", "name", "eth0", "netns", host.name)
-            self.switch.ip("link", "set", side, "master", "wvtbr", "up")
+            self.switch.ip("link", "add", "name", f"to{side}", "type", "veth", "peer", "name", "eth0", "netns", host.name)
+            self.switch.ip("link", "set", f"to{side}", "master", "wvtbr", "up")
 
     def guest(self, number):
         self.switch.ip("tuntap", "add", "wvtg", "mode", "tap", "vnet_hdr")

@@ -1,8 +1,9 @@
-// What a worker does for netmap rings besides forwarding: pipes, interfaces that swallow, and receive
+// What a worker does for netmap rings besides forwarding: pipes, interfaces, and receive
 // rings whose owner gives slots back to a zero-copy monitor.
 
 import CNetmap
 import Netmap
+import Ports
 
 /// A piece of work in a worker's list.
 @unsafe struct Chore {
@@ -14,6 +15,10 @@ import Netmap
         /// Frames of the transmit ring `ring`, or those that a switch delivers here, leave by an interface
         /// behind which nobody is.
         case swallow
+        /// Frames of the transmit ring `ring` leave by the interface that `host` writes to.
+        case transmit
+        /// Frames that `host` reads from an interface come to the receive ring `ring`.
+        case receive
         /// Slots that come back on the receive ring `ring` are a monitor's first.
         case release
     }
@@ -23,17 +28,21 @@ import Netmap
     let peer: UnsafeMutablePointer<Kring>?
     /// Held while `ring` of a `release` is touched.
     let lock: UnsafeMutablePointer<UInt32>?
+    /// The kernel's side of an interface, and what is counted there.
+    let host: (queue: HostQueue, counters: DirectionCounters)?
 
     init(
         _ kind: Kind,
         ring: UnsafeMutablePointer<Kring>?,
         peer: UnsafeMutablePointer<Kring>? = nil,
-        lock: UnsafeMutablePointer<UInt32>? = nil
+        lock: UnsafeMutablePointer<UInt32>? = nil,
+        host: (queue: HostQueue, counters: DirectionCounters)? = nil
     ) {
         unsafe self.kind = kind
         unsafe self.ring = unsafe ring
         unsafe self.peer = unsafe peer
         unsafe self.lock = unsafe lock
+        unsafe self.host = unsafe host
     }
 
     /// A monitor may copy what these slots name: no longer a visit than that of other sources.
@@ -41,11 +50,16 @@ import Netmap
 
     private var isBells: Bool { @_noLocks get { unsafe kind.rawValue == Kind.bells.rawValue } }
 
+    private var isReceive: Bool { @_noLocks get { unsafe kind.rawValue == Kind.receive.rawValue } }
+
     private var isRelease: Bool { @_noLocks get { unsafe kind.rawValue == Kind.release.rawValue } }
 
     /// Whether a program has rejected a sync of one of the rings.
     @_noLocks
-    func hasComplaint() -> Bool { unsafe ring?.pointee.hasComplaint() ?? false }
+    func hasComplaint() -> Bool {
+        if let host = unsafe host, unsafe host.queue.fault != 0 { return true }
+        return unsafe ring?.pointee.hasComplaint() ?? false
+    }
 
     // SAFETY (whole type): rings and lock live as long as the port whose chore it is, and the control
     // plane takes the chore away first, with a grace period.
@@ -53,7 +67,12 @@ import Netmap
     /// Does what there is to do now.
     ///
     /// - Returns: whether anything was done.
-    func run(_ plane: UnsafeMutablePointer<PortPlane>, _ batch: inout FrameBatch) -> Bool {
+    func run(
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        _ batch: inout FrameBatch,
+        _ everyFrame: UnsafePointer<UInt16>,
+        _ finisher: inout OffloadFinisher
+    ) -> Bool {
         guard let ring = unsafe ring else { return false }
         switch unsafe kind {
         case .pipe:
@@ -81,6 +100,40 @@ import Netmap
             unsafe ring.pointee.completeCollected()
             // Slots may have gone without a frame.
             guard unsafe ring.pointee.place != place else { return false }
+            unsafe ring.pointee.notify()
+            return true
+        case .transmit:
+            guard let host = unsafe host else { return false }
+            batch.removeAll()
+            unsafe ring.pointee.collect(into: &batch, counters: plane.pointee.rx)
+            guard batch.count != 0 else { return false }
+            unsafe host.queue.deliver(
+                batch,
+                everyFrame,
+                batch.count,
+                counters: host.counters,
+                finisher: &finisher
+            )
+            unsafe ring.pointee.completeCollected()
+            unsafe ring.pointee.notify()
+            return true
+        case .receive:
+            guard let host = unsafe host else { return false }
+            batch.removeAll()
+            unsafe host.queue.collect(
+                into: &batch,
+                counters: host.counters,
+                limit: FrameBatch.frameCapacity
+            )
+            guard batch.count != 0 else { return false }
+            unsafe ring.pointee.deliver(
+                batch,
+                everyFrame,
+                batch.count,
+                counters: plane.pointee.tx,
+                finisher: &finisher
+            )
+            unsafe host.queue.completeCollected()
             unsafe ring.pointee.notify()
             return true
         case .release:
@@ -114,6 +167,10 @@ import Netmap
             guard let ring = unsafe ring, let peer = unsafe peer else { return false }
             return unsafe ring.pointee.hasBell || peer.pointee.hasBell
         }
+        if let host = unsafe host, unsafe isReceive {
+            // Room in the ring is no reason to run: without frames there is nothing to do.
+            return unsafe host.queue.arm()
+        }
         var isAwake = false
         if let ring = unsafe ring, unsafe ring.pointee.arm() { isAwake = true }
         if let peer = unsafe peer, unsafe peer.pointee.arm() { isAwake = true }
@@ -123,7 +180,7 @@ import Netmap
     /// Ends `arm`.
     @_noLocks
     func disarm() {
-        if unsafe isBells { return }
+        if unsafe isBells || isReceive { return }
         if unsafe isRelease {
             // Those who wait for room in a lossless port's ring may have armed it, too.
             unsafe ring?.pointee.keepArmed()

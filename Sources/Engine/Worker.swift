@@ -172,7 +172,7 @@ extension WorkerState {
         guard unsafe nm_load32(&plane.pointee.linkUp) != 0 else { return false }
         let source = unsafe PortQueue(word: nm_load64_acquire(&pair.pointee.source))
         guard unsafe source.exists else { return false }
-        if let chore = unsafe source.chore { return unsafe chore.pointee.run(plane, &batch) }
+        if let chore = unsafe source.chore { return unsafe run(chore, plane) }
         if unsafe pair.pointee.hold.isActive {
             guard unsafe mayGoOn(pair, source) else { return false }
             unsafe nm_store16(&pair.pointee.hold.port, 0)
@@ -198,6 +198,13 @@ extension WorkerState {
         guard unsafe source.needsInterrupt() else { return isBusy }
         unsafe interrupt(source, &pair.pointee.sourceCall, plane)
         return true
+    }
+
+    private mutating func run(
+        _ chore: UnsafeMutablePointer<Chore>,
+        _ plane: UnsafeMutablePointer<PortPlane>
+    ) -> Bool {
+        unsafe chore.pointee.run(plane, &batch, trial.everyFrame, &finisher)
     }
 
     /// Sends the batch on its way.

@@ -23,6 +23,8 @@ import Ports
     }
 
     private var channels: [Int: Channel] = [:]
+    /// Who moves the frames instead of the port itself; nil for a port that workers serve.
+    weak var carrier: (any HostCarrier)?
     private var retryTimer: UInt64?
     private var attempts = 0
     /// Told when the other end comes or goes.
@@ -82,6 +84,10 @@ import Ports
             sink: sink?.word ?? 0,
             files: files
         )
+        if let carrier {
+            unsafe carrier.take(index, source: source, sink: sink, files: files)
+            return
+        }
         let pair = unsafe plane.pointee.pairs + index
         unsafe pair.pointee.hold = Hold()
         unsafe pair.pointee.stall = Stall()
@@ -100,7 +106,8 @@ import Ports
     /// Ends serving all pairs: nobody touches their queues on return.
     func stopAll() {
         guard !channels.isEmpty else { return }
-        for index in channels.keys {
+        carrier?.giveBack()
+        for index in carrier == nil ? Array(channels.keys) : [] {
             let pair = unsafe plane.pointee.pairs + index
             unsafe pool.release(plane, index)
             unsafe nm_store64_release(&pair.pointee.source, 0)
@@ -206,4 +213,13 @@ import Ports
             if code != 0 { return lose(explain(code)) }
         }
     }
+}
+
+/// Whoever moves the frames of a host port that is no port of a switch.
+@safe protocol HostCarrier: AnyObject {
+    /// Begins to move the frames of a pair.
+    func take(_ index: Int, source: HostQueue?, sink: HostQueue?, files: [OwnedDescriptor])
+
+    /// Ends it for all pairs: nobody touches the queues on return.
+    func giveBack()
 }

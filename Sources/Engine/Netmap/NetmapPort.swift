@@ -10,6 +10,8 @@ import Netmap
 /// Control thread only.
 @safe final class NetmapPort: Port {
     let adapter: Adapter
+    /// The kernel's side, if the adapter stands for an interface of the kernel.
+    var interface: InterfaceLink?
     /// Rings that are served: their queues' words.
     var krings: [RingNumber: UInt64] = [:]
     /// Work on them that is no forwarding, by the pair that it is served as: their queues' words.
@@ -93,6 +95,7 @@ import Netmap
 
     override func close() {
         stop(Array(krings.keys))
+        interface?.close()
         super.close()
     }
 
@@ -131,7 +134,14 @@ import Netmap
             unsafe nm_store64_release(&pair.pointee.sink, word)
             if lossless != nil { for kick in kicks(of: ring) { pool.watch(kick) } }
         case (.interface, .transmit):
-            unsafe serve(Chore(.swallow, ring: kring(ring)), as: ring.index)
+            unsafe serve(choreOfInterface(ring), as: ring.index)
+        case (.interface, .receive):
+            if let host = unsafe interface?.source(of: ring) {
+                unsafe serve(
+                    Chore(.receive, ring: kring(ring), host: host),
+                    as: width + ring.index
+                )
+            }
         case (.pipe, .transmit):
             startPipe(ring)
         case (.pipe, .receive):
@@ -141,6 +151,14 @@ import Netmap
         if ring.direction == .receive, watchers[ring]?.contains(where: { !$0.isCopy }) ?? false {
             startRelease(ring)
         }
+    }
+
+    /// What becomes of frames that leave by an interface: the kernel gets them, or nobody.
+    private func choreOfInterface(_ ring: RingNumber) -> Chore {
+        guard let host = unsafe interface?.sink(of: ring) else {
+            return unsafe Chore(.swallow, ring: kring(ring))
+        }
+        return unsafe Chore(.transmit, ring: kring(ring), host: host)
     }
 
     /// The port of a pipe's other end.
@@ -258,7 +276,10 @@ import Netmap
     func kicks(of ring: RingNumber) -> [OwnedDescriptor] { listeners[ring] ?? [] }
 
     private func kicks(ofChore index: Int) -> [OwnedDescriptor] {
-        if index >= width { return kicks(of: RingNumber(.receive, index - width)) }
+        if index >= width {
+            if let file = interface?.file { return [file] }
+            return kicks(of: RingNumber(.receive, index - width))
+        }
         let own = kicks(of: RingNumber(.transmit, index))
         guard case .pipe = adapter.kind else { return own }
         return own + (peer?.kicks(of: RingNumber(.receive, index)) ?? [])
@@ -327,8 +348,23 @@ import Netmap
         }
     }
 
-    override func attend() { complain() }
-    override func describe(_ object: inout JSONObject) { describeRings(&object) }
+    override func attend() {
+        complain()
+        interface?.attend()
+    }
+
+    /// Serves the rings again that pass an interface's frames: the kernel's side has come or gone.
+    func restartInterface() {
+        for ring in krings.keys where ring.index < adapter.geometry.transmitRings {
+            endSource(ring.direction == .transmit ? ring.index : width + ring.index)
+            startWork(ring)
+        }
+    }
+
+    override func describe(_ object: inout JSONObject) {
+        describeRings(&object)
+        interface?.describe(&object)
+    }
 
     /// Has whoever has a ring bound look again.
     func alert(_ ring: RingNumber) { unsafe kring(ring)?.pointee.ringListeners() }

@@ -5,6 +5,7 @@ import Control
 import Glibc
 import Logging
 import Netmap
+import Ports
 import Vale
 
 extension NetmapService: NetmapFabric {
@@ -92,10 +93,25 @@ extension NetmapService: NetmapFabric {
         engine.reconsiderLingering()
     }
 
-    func start(_ adapter: Adapter, _ rings: [RingNumber]) { port(of: adapter)?.start(rings) }
+    func start(_ adapter: Adapter, _ rings: [RingNumber]) {
+        guard let port = port(of: adapter) else { return }
+        port.start(rings)
+        guard adapter.isKernel, port.interface == nil else { return }
+        let link = InterfaceLink(port)
+        port.interface = link
+        link.open(engine)
+    }
 
     func stop(_ adapter: Adapter, _ rings: [RingNumber]) {
-        ports[ObjectIdentifier(adapter)]?.stop(rings)
+        guard let port = ports[ObjectIdentifier(adapter)] else { return }
+        port.stop(rings)
+        guard !port.isRunning else { return }
+        port.interface?.close()
+        port.interface = nil
+    }
+
+    func kernelInterface(_ name: String) -> KernelInterface? {
+        (try? NetworkInterface(name)).map { KernelInterface(mtu: $0.mtu) }
     }
 
     func setListeners(_ adapter: Adapter, _ listeners: [RingNumber: [DescriptorNumber]]) {

@@ -26,7 +26,7 @@ package final class Adapter {
         case ephemeral
         /// A named port (NEWIF) that can be on a switch or not.
         case persistent
-        /// An interface: the virtual test NIC, later those of the kernel. While an interface is on a
+        /// An interface: the virtual test NIC, or one of the kernel's. While an interface is on a
         /// switch nobody can open it; its host stack may be there too, as the adapter `NAME^`.
         case interface
         /// One end of a pipe; the other is `peer`.
@@ -80,6 +80,8 @@ package final class Adapter {
     var exclusive: Set<RingNumber> = []
     /// Frames of its kernel counterpart can be that long.
     var mtu = 0
+    /// Whether it stands for an interface of the kernel; it goes when nobody has it open.
+    package internal(set) var isKernel = false
     /// Made because a pipe needed a parent; goes with the last pipe.
     var isAutomatic = false
     /// The id of a pipe below its parent.

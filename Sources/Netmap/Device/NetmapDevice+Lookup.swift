@@ -16,6 +16,12 @@ extension NetmapDevice {
         if let pipe = try name.pipe() { return try lookup(pipe, request, create: create) }
         if name.isVale { return try lookupVale(name, request, create: create) }
         if let found = named(name.text) { return found }
+        if let interface = fabric.kernelInterface(name.text) {
+            // One ring a direction, as netmap's emulated mode has it (netmap-spec 2.11).
+            let made = try addInterface(name: name.text, mtu: interface.mtu)
+            made.isKernel = true
+            return made
+        }
         throw NetmapError(
             ENXIO,
             name.text.isEmpty

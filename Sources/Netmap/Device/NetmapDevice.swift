@@ -175,7 +175,7 @@ package final class NetmapDevice {
     private func isNeeded(_ adapter: Adapter) -> Bool {
         if adapter.bindings > 0 { return true }
         return switch adapter.kind {
-        case .interface: true
+        case .interface: !adapter.isKernel || !adapter.attachments.isEmpty
         case .persistent: !adapter.isAutomatic || !adapter.attachments.isEmpty
         case .ephemeral, .pipe, .monitor, .null: false
         }

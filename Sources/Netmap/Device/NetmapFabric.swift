@@ -104,6 +104,9 @@ package protocol NetmapFabric: AnyObject {
     /// The virtio-net header length of a port has changed.
     func headerLengthChanged(_ adapter: Adapter)
 
+    /// An interface of the kernel that the fabric can serve, by its name.
+    func kernelInterface(_ name: String) -> KernelInterface?
+
     /// Ports of all switches by their numbers: what VALE_LIST walks through. Guests' are in it.
     var valePorts: [ListedPort] { get }
 }
@@ -117,4 +120,14 @@ extension NetmapFabric {
     ) throws(NetmapError) -> Bool { false }
 
     package func detachInterface(_ name: String, switch vale: String) -> Bool { false }
+
+    package func kernelInterface(_ name: String) -> KernelInterface? { nil }
+}
+
+/// What a device has to know of an interface of the kernel.
+package struct KernelInterface {
+    /// The longest payload of its frames.
+    package let mtu: Int
+
+    package init(mtu: Int) { self.mtu = mtu }
 }
