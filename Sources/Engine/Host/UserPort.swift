@@ -68,9 +68,19 @@ import Ports
         socket = ours
         unsafe begin(
             source: HostQueue.make(StreamSource(file: ours.number, counters: rx)),
-            sink: HostQueue.make(SocketSink(file: ours.number, counters: tx)),
+            sink: HostQueue.make(
+                SocketSink(file: ours.number, filter: outsideFilter, counters: tx)
+            ),
             files: [ours]
         )
+    }
+
+    /// What passt hears of the frames to all: without an IPv4 network there is nothing that it answers for.
+    private var outsideFilter: OutsideFilter {
+        let bytes = { (text: String?) in
+            (text ?? "0.0.0.0").split(separator: ".").compactMap { UInt8($0) }
+        }
+        return OutsideFilter(bytes(user.network?.host), bytes(user.network?.dns))
     }
 
     private func start(_ socket: OwnedDescriptor) throws -> WatchedProgram {

@@ -34,6 +34,8 @@ public import Netmap
     let counters: DirectionCounters
     /// Whether the peer reads no more; that the connection ends is found by the source.
     public internal(set) var isBroken = false
+    /// What of the frames to all goes here; nil for all of them.
+    private let filter: OutsideFilter?
     /// Whether the control plane waits for the kernel to have room.
     public var isWatched = false
 
@@ -45,6 +47,7 @@ public import Netmap
     ///   - isUnix: whether it is a unix socket.
     ///   - to: where datagrams go; nil for whom the socket is connected to.
     ///   - framing: what stands before each frame in its datagram.
+    ///   - filter: which frames to all go there; nil for all of them.
     ///   - counters: of the direction to the port.
     public init(
         file: Int32,
@@ -52,12 +55,14 @@ public import Netmap
         isUnix: Bool = false,
         to: nm_address? = nil,
         framing: DatagramFraming = .none,
+        filter: OutsideFilter? = nil,
         counters: DirectionCounters
     ) {
         self.file = file
         self.isDatagrams = isDatagrams
         self.isUnix = isUnix
         self.framing = framing
+        self.filter = filter
         self.counters = counters
         unsafe self.to = .allocate(capacity: 1)
         unsafe self.to.initialize(to: to ?? nm_address())
@@ -115,6 +120,7 @@ public import Netmap
         for k in 0..<count {
             // SAFETY: `list` holds `count` indices below the batch's count.
             let index = unsafe Int(list[k])
+            if isFiltered(batch, index) { continue }
             if unsafe !batch.frames[index].offload {
                 if !push(batch, index, headers: 0) { counters.drop(.ringFull) }
                 continue
@@ -142,6 +148,10 @@ public import Netmap
         var done = 0
         loop: while done < count {
             let index = unsafe Int(list[done])
+            if isFiltered(batch, index) {
+                done += 1
+                continue
+            }
             if unsafe !batch.frames[index].offload {
                 if !push(batch, index, headers: 0) { break loop }
             } else if finisher.begin(batch, index) {
@@ -158,6 +168,14 @@ public import Netmap
         }
         send()
         return done
+    }
+
+    /// Whether a frame is not for whoever is behind the socket; counted if so.
+    @_noLocks
+    private func isFiltered(_ batch: borrowing FrameBatch, _ index: Int) -> Bool {
+        guard let filter, !filter.admits(batch, index) else { return false }
+        counters.drop(.filtered)
+        return true
     }
 
     /// Adds the frame that the finisher has just made.
