@@ -65,7 +65,7 @@ struct SocketSinkTests {
             offered += count
             memory.fill(&batch, sent, pieces: round % 3 + 1)
             unsafe sink.deliver(batch, memory.list, batch.count, finisher: &finisher)
-            got += sockets.read(Int.random(in: 0...60_000, using: &generator))
+            got += sockets.read(Int.random(in: 0...30_000, using: &generator))
         }
         #expect(page.counters.dropped(.ringFull) > 0, "the test is about that")
         while !sink.flush() { got += sockets.read() }
