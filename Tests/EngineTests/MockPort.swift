@@ -80,6 +80,7 @@ import VhostUser
     private let memory: GuestMemory
     private let base: UnsafeMutableRawPointer
     private let pair: UnsafeMutablePointer<QueuePair>
+    /// The words of its two queues, each in memory of its own: their low bits say what they are.
     private let queues: [UInt64]
     private var sent: UInt16 = 0
     private var offered: UInt16 = 0
@@ -118,9 +119,9 @@ import VhostUser
             throw SystemError("map", result: -EINVAL)
         }
         unsafe base = unsafe host
+        var queues: [UInt64] = []
         let features =
             Feature.version1 | Feature.mergeableBuffers | (eventIndex ? Feature.eventIndex : 0)
-        var queues: [UInt64] = []
         for ring in 0..<2 {
             let rings = unsafe host + ring * MockPort.ring
             for i in 0..<Int(size) {
@@ -135,16 +136,19 @@ import VhostUser
             }
             // No interrupts: the test polls.
             unsafe nm_store16(rings + MockPort.available, 1)
-            let setup = unsafe QueueSetup(
-                size: size,
-                descriptors: rings,
-                available: rings + MockPort.available,
-                used: rings + MockPort.used,
-                base: 0,
-                features: features,
-                memory: memory
+            let queue = unsafe PortQueue.make(
+                QueueSetup(
+                    size: size,
+                    descriptors: rings,
+                    available: rings + MockPort.available,
+                    used: rings + MockPort.used,
+                    base: 0,
+                    features: features,
+                    memory: memory
+                ),
+                isPacked: false
             )
-            unsafe queues.append(PortQueue.make(setup, isPacked: false).word)
+            unsafe queues.append(queue.word)
         }
         self.queues = queues
         unsafe pair = .allocate(capacity: 1)
@@ -169,7 +173,7 @@ import VhostUser
     }
 
     func free() {
-        for queue in queues { unsafe PortQueue(word: queue).free() }
+        for word in queues { unsafe PortQueue(word: word).free() }
         unsafe pair.deallocate()
         unsafe plane.deallocate()
     }
