@@ -287,9 +287,11 @@ extension JSONValue {
             let peer = self["peer"]?.stringValue.map {
                 (self["role"] == nil ? "sends to " : "connected to ") + $0
             }
-            return [self["lossless"] == true ? "lossless" : nil, policyText, peer].compactMap(\.self)
-                .filter { !$0.isEmpty }
-                .joined(separator: ", ")
+            return [self["lossless"] == true ? "lossless" : nil, policyText, peer].compactMap(
+                \.self
+            )
+            .filter { !$0.isEmpty }
+            .joined(separator: ", ")
         }
         return self["connected"] == true ? "the guest's driver is not running" : "nobody connected"
     }

@@ -144,7 +144,7 @@ struct StreamDeframerTests {
         #expect(Int(deframer.place) == bytes.count)
     }
 
-    @Test("random lengths in random pieces", arguments: 0..<20)
+    @Test("random lengths in random pieces", arguments: 0..<8)
     func random(seed: Int) {
         let page = InboxTests.Page()
         var generator = Seeded(seed)
