@@ -257,7 +257,7 @@ int nm_bpf_map_delete(int map, uint32_t key) {
     return bpf(BPF_MAP_DELETE_ELEM, &request);
 }
 
-int nm_bpf_redirect_program(int map, int fragments, char *log, uint32_t log_size) {
+int nm_bpf_redirect_program(int map, int fragments) {
     struct bpf_insn code[] = {
         {.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 2, .src_reg = 1,
          .off = __builtin_offsetof(struct xdp_md, rx_queue_index)},
@@ -272,9 +272,6 @@ int nm_bpf_redirect_program(int map, int fragments, char *log, uint32_t log_size
         .insns = (uint64_t)(uintptr_t)code,
         .insn_cnt = sizeof code / sizeof code[0],
         .license = (uint64_t)(uintptr_t) "Dual MIT/GPL",
-        .log_level = log_size ? 1 : 0,
-        .log_buf = log_size ? (uint64_t)(uintptr_t)log : 0,
-        .log_size = log_size,
         .prog_flags = fragments ? BPF_F_XDP_HAS_FRAGS : 0,
         .expected_attach_type = BPF_XDP,
     };
@@ -285,6 +282,30 @@ int nm_bpf_redirect_program(int map, int fragments, char *log, uint32_t log_size
 int nm_bpf_attach(int program, int ifindex, uint32_t flags) {
     union bpf_attr request = {.link_create = {.prog_fd = (uint32_t)program, .target_ifindex = (uint32_t)ifindex,
                                               .attach_type = BPF_XDP, .flags = flags}};
+    return bpf(BPF_LINK_CREATE, &request);
+}
+
+int nm_bpf_forward_program(int ifindex, int ingress) {
+    struct bpf_insn code[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 1, .imm = ifindex},
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = ingress ? BPF_F_INGRESS : 0},
+        {.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_redirect},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    union bpf_attr request = {
+        .prog_type = BPF_PROG_TYPE_SCHED_CLS,
+        .insns = (uint64_t)(uintptr_t)code,
+        .insn_cnt = sizeof code / sizeof code[0],
+        .license = (uint64_t)(uintptr_t) "Dual MIT/GPL",
+    };
+    strcpy(request.prog_name, "wirevale");
+    return bpf(BPF_PROG_LOAD, &request);
+}
+
+int nm_bpf_attach_tc(int program, int ifindex, int egress) {
+    enum { TCX_INGRESS = 46, TCX_EGRESS = 47 };
+    union bpf_attr request = {.link_create = {.prog_fd = (uint32_t)program, .target_ifindex = (uint32_t)ifindex,
+                                              .attach_type = egress ? TCX_EGRESS : TCX_INGRESS}};
     return bpf(BPF_LINK_CREATE, &request);
 }
 

@@ -100,6 +100,7 @@ extension Engine {
         case .pcap(let pcap): unsafe PcapPort(options, pcap, place)
         case .packet(let packet): unsafe PacketPort(options, packet, place)
         case .xdp(let xdp): unsafe try XDPPort(options, xdp, place)
+        case .hostStack(let stack): unsafe HostStackPort(options, stack, place)
         }
     }
 

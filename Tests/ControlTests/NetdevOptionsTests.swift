@@ -217,6 +217,8 @@ import Testing
             ("tap,id=t,port=vale0:t,vhost=on", "the engine moves the frames"),
             ("tap,id=t,port=vale0:t,mtu=67", "from 68 to 65521, not 67"),
             ("packet,id=p,port=vale0:p", "Parameter 'ifname' is missing"),
+            ("packet,id=p,port=vale0:e^h0,ifname=eth0", "has the character '^'"),
+            ("host-stack,id=h,port=vale0:^,ifname=eth0", "only dots"),
             ("packet,id=p,port=vale0:p,ifname=a/b", "the name of an interface"),
             ("packet,id=p,port=vale0:p,ifname=eth0,lossless=on", "does not say when it has room"),
             ("af-xdp,id=x,port=vale0:x,ifname=eth0,lossless=on", "does not say when it has room"),
@@ -241,6 +243,26 @@ import Testing
         } catch {
             #expect(error.description.contains(part), "\(error.description)")
         }
+    }
+}
+
+@Suite struct InterfaceOptionsTests {
+    @Test(
+        arguments: [
+            "packet,id=p,port=vale0:eth0,ifname=eth0",
+            "packet,id=p,port=vale0:p,ifname=eth0,ring=on,qdisc-bypass=on,promisc=off",
+            "af-xdp,id=x,port=vale0:x,ifname=eth0",
+            "af-xdp,id=x,port=vale0:x,ifname=eth0,mode=skb,force-copy=on,queues=4,start-queue=2",
+            "af-xdp,id=x,port=vale0:x,ifname=eth0,inhibit=on,map-path=/sys/fs/bpf/xsks",
+            "af-xdp,id=x,port=vale0:x,ifname=eth0,queues=2,inhibit=on,sock-fds=a:b",
+            "host-stack,id=h,port=vale0:eth0^,ifname=eth0",
+        ]
+    )
+    func `what was asked for can be asked for again`(_ text: String) throws {
+        let options = try NetdevOptions(text: text)
+        #expect(try NetdevOptions(options.arguments) == options)
+        let words = text.split(separator: ",").count
+        #expect(options.arguments.count == words)
     }
 }
 

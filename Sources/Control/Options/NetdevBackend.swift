@@ -27,6 +27,8 @@ extension NetdevOptions {
         case packet(PacketOptions)
         /// An interface of the host, by AF_XDP.
         case xdp(XDPOptions)
+        /// The host's stack beside an interface that is a port.
+        case hostStack(HostStackOptions)
 
         init(_ arguments: JSONObject, fileExists: (String) -> Bool) throws(QMPError) {
             // The schema has let no other type through.
@@ -42,6 +44,7 @@ extension NetdevOptions {
             case PcapOptions.type: self = .pcap(try PcapOptions(arguments))
             case PacketOptions.type: self = .packet(try PacketOptions(arguments))
             case XDPOptions.type: self = .xdp(try XDPOptions(arguments))
+            case HostStackOptions.type: self = .hostStack(try HostStackOptions(arguments))
             default: self = .netmap(try NetmapOptions(arguments, fileExists: fileExists))
             }
         }
@@ -61,6 +64,7 @@ extension NetdevOptions {
             case .pcap(let options): options
             case .packet(let options): options
             case .xdp(let options): options
+            case .hostStack(let options): options
             }
         }
 

@@ -46,7 +46,7 @@ extension NetdevOptions {
         guard arguments["lossless"]?.boolValue ?? false else { return }
         throw .expects(
             "lossless",
-            "off for '\(type)': a network card does not say when it has room again"
+            "off for '\(type)': an interface does not say when it has room again"
         )
     }
 }

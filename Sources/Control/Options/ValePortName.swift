@@ -13,9 +13,11 @@ public struct ValePortName: Sendable, Hashable, CustomStringConvertible {
     /// The whole name.
     public var description: String { "\(master):\(port)" }
 
-    /// The name as an id for `netdev_add`, `vale0-vm1`; no two names share one, because the name
-    /// of a switch has no '-'.
-    public var identifier: String { "\(master)-\(port)" }
+    /// The name as an id for `netdev_add`, `vale0-vm1`; hardly two names share one, because the
+    /// name of a switch has no '-'.
+    public var identifier: String {
+        port.hasSuffix("^") ? "\(master)-\(port.dropLast())_host" : "\(master)-\(port)"
+    }
 
     /// Checks and takes apart a name.
     ///
@@ -45,14 +47,16 @@ public struct ValePortName: Sendable, Hashable, CustomStringConvertible {
                     + "at most \(Self.maximumLength) are possible, \(example)"
             )
         }
-        if let bad = port.unicodeScalars.first(where: { !Self.isAllowed($0, also: "_.-") }) {
+        // One '^' at the end is netmap's for the host's stack of an interface.
+        let letters = port.hasSuffix("^") ? port.dropLast() : port[...]
+        if let bad = letters.unicodeScalars.first(where: { !Self.isAllowed($0, also: "_.-") }) {
             throw NameError(
                 "port name '\(port)' in '\(name)' has the character '\(bad)'; "
                     + "letters, digits, '_', '.' and '-' are possible, \(example)"
             )
         }
         // The name becomes a file name below the runtime directory.
-        guard port.unicodeScalars.contains(where: { $0 != "." }) else {
+        guard letters.unicodeScalars.contains(where: { $0 != "." }) else {
             throw NameError("port name '\(port)' in '\(name)' is only dots; write one, \(example)")
         }
         self.master = master

@@ -31,10 +31,10 @@ public struct XDPOptions: BackendOptions {
     public let mapPath: String?
 
     /// An interface's first queues, with everything else as it is by default.
-    public init(ifname: String, queues: Int) {
+    public init(ifname: String, queues: Int, mode: Mode? = nil) {
         self.ifname = ifname
         self.queues = queues
-        mode = nil
+        self.mode = mode
         forcesCopy = false
         startQueue = 0
         inhibits = false

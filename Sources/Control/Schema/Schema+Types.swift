@@ -24,6 +24,7 @@ extension Schema {
                 Variant(value: "pcap", type: "NetdevPcapOptions"),
                 Variant(value: "packet", type: "NetdevPacketOptions"),
                 Variant(value: "af-xdp", type: "NetdevAFXDPOptions"),
+                Variant(value: "host-stack", type: "NetdevHostStackOptions"),
             ]
         ),
         ObjectType(
@@ -97,6 +98,10 @@ extension Schema {
                 .optional("sock-fds", .string, "sockets in its map, 'name:name', from getfd"),
                 .optional("map-path", .string, "where its map is pinned"),
             ]
+        ),
+        hostPort(
+            "NetdevHostStackOptions",
+            [.required("ifname", .string, "an interface that is an af-xdp port in mode=native")]
         ),
         ObjectType(
             "ChardevBackend",

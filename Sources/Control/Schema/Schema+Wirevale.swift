@@ -215,7 +215,7 @@ extension Schema {
             name: "NetClientDriver",
             values: [
                 "netmap", "vhost-user", "tap", "bridge", "stream", "dgram", "socket", "user", "vde",
-                "l2tpv3", "pcap", "packet", "af-xdp",
+                "l2tpv3", "pcap", "packet", "af-xdp", "host-stack",
             ]
         ),
         Enumeration(name: "AFXDPMode", values: ["native", "skb"]),

@@ -16,11 +16,8 @@ extension NetmapService {
             let port = try? ValePortName("\(vale):\(name)")
         else { return false }
         guard !withHost else {
-            throw NetmapError(
-                EOPNOTSUPP,
-                "'\(name)' can be attached without its host stack only (vale-ctl -a); for the host, put a tap "
-                    + "on the switch: netdev_add tap,id=host,port=\(vale):host,ifname=host0"
-            )
+            try attachWithHost(interface, port)
+            return true
         }
         do throws(QMPError) {
             try add(port, .xdp(XDPOptions(ifname: name, queues: interface.queues)))
@@ -39,6 +36,37 @@ extension NetmapService {
         return true
     }
 
+    /// The interface and its host stack, both or neither.
+    ///
+    /// A packet socket would not do: what it sends and what the stack sends look the same.
+    private func attachWithHost(
+        _ interface: NetworkInterface,
+        _ port: ValePortName
+    ) throws(NetmapError) {
+        do throws(QMPError) {
+            guard let host = try? ValePortName("\(port)^") else {
+                throw QMPError("the name of its host stack, '\(interface.name)^', is too long")
+            }
+            let options = XDPOptions(
+                ifname: interface.name,
+                queues: interface.queues,
+                mode: .native
+            )
+            try add(port, .xdp(options))
+            do throws(QMPError) {
+                try add(host, .hostStack(HostStackOptions(ifname: interface.name)))
+            } catch {
+                _ = detachInterface(interface.name, switch: port.master)
+                throw error
+            }
+        } catch {
+            throw NetmapError(
+                EINVAL,
+                "'\(interface.name)' cannot be attached with its host stack: \(error.description)"
+            )
+        }
+    }
+
     private func add(
         _ port: ValePortName,
         _ backend: NetdevOptions.Backend
@@ -48,11 +76,14 @@ extension NetmapService {
     }
 
     func detachInterface(_ name: String, switch vale: String) -> Bool {
-        let port = engine.ports.values.first {
-            $0.ifname == "\(vale):\(name)" && $0 is InterfacePort
+        guard !name.hasSuffix("^") else { return false }
+        let names = ["\(vale):\(name)^", "\(vale):\(name)"]
+        let ports = names.compactMap { name in
+            engine.ports.values.first { $0.ifname == name && $0 is InterfacePort }
         }
-        guard let port else { return false }
-        engine.removePort(port.number)
+        // The stack goes with its interface, not without.
+        guard ports.last?.ifname == names[1] else { return false }
+        for port in ports { engine.removePort(port.number) }
         return true
     }
 }

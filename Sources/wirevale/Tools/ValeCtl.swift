@@ -13,7 +13,8 @@ struct ValeCtl: ParsableCommand {
               wirevale vale-ctl                     all ports of all switches
               wirevale vale-ctl -n v1 -C 512,512,2,2
               wirevale vale-ctl -a vale0:v1
-              wirevale vale-ctl -a vale0:eth0       an interface of the host
+              wirevale vale-ctl -a vale0:eth0       an interface of the host, without the host
+              wirevale vale-ctl -h vale0:eth0       and with it, as vale0:eth0^
               wirevale vale-ctl -d vale0:v1
               wirevale vale-ctl -r v1
 
