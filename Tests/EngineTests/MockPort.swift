@@ -80,7 +80,8 @@ import VhostUser
     private let memory: GuestMemory
     private let base: UnsafeMutableRawPointer
     private let pair: UnsafeMutablePointer<QueuePair>
-    private let queues: UnsafeMutablePointer<SplitQueue>
+    /// The transmit and the receive queue, each where malloc puts it: a `PortQueue` needs four bits of an address.
+    private let queues: [UnsafeMutablePointer<SplitQueue>]
     private var sent: UInt16 = 0
     private var offered: UInt16 = 0
     private var received: UInt16 = 0
@@ -118,7 +119,7 @@ import VhostUser
             throw SystemError("map", result: -EINVAL)
         }
         unsafe base = unsafe host
-        unsafe queues = .allocate(capacity: 2)
+        unsafe queues = [.allocate(capacity: 1), .allocate(capacity: 1)]
         let features =
             Feature.version1 | Feature.mergeableBuffers | (eventIndex ? Feature.eventIndex : 0)
         for ring in 0..<2 {
@@ -135,7 +136,7 @@ import VhostUser
             }
             // No interrupts: the test polls.
             unsafe nm_store16(rings + MockPort.available, 1)
-            unsafe (queues + ring).initialize(
+            unsafe queues[ring].initialize(
                 to: SplitQueue(
                     QueueSetup(
                         size: size,
@@ -151,8 +152,8 @@ import VhostUser
         }
         unsafe pair = .allocate(capacity: 1)
         unsafe pair.initialize(to: QueuePair())
-        unsafe pair.pointee.source = UInt64(UInt(bitPattern: queues))
-        unsafe pair.pointee.sink = UInt64(UInt(bitPattern: queues + 1))
+        unsafe pair.pointee.source = UInt64(UInt(bitPattern: queues[0]))
+        unsafe pair.pointee.sink = UInt64(UInt(bitPattern: queues[1]))
         unsafe pair.pointee.sourceEnabled = 1
         unsafe pair.pointee.sinkEnabled = 1
         unsafe plane = .allocate(capacity: 1)
@@ -171,8 +172,10 @@ import VhostUser
     }
 
     func free() {
-        unsafe queues.deinitialize(count: 2)
-        unsafe queues.deallocate()
+        for queue in unsafe queues {
+            unsafe queue.deinitialize(count: 1)
+            unsafe queue.deallocate()
+        }
         unsafe pair.deallocate()
         unsafe plane.deallocate()
     }
@@ -213,7 +216,7 @@ import VhostUser
             pool.synchronize()
         } else {
             unsafe nm_store32(&pair.pointee.awaited, 0)
-            unsafe nm_store64_release(&pair.pointee.sink, UInt64(UInt(bitPattern: queues + 1)))
+            unsafe nm_store64_release(&pair.pointee.sink, UInt64(UInt(bitPattern: queues[1])))
         }
         pool.recall()
     }
