@@ -172,9 +172,9 @@ import VhostUser
     }
 
     func free() {
-        for queue in unsafe queues {
-            unsafe queue.deinitialize(count: 1)
-            unsafe queue.deallocate()
+        for ring in 0..<2 {
+            unsafe queues[ring].deinitialize(count: 1)
+            unsafe queues[ring].deallocate()
         }
         unsafe pair.deallocate()
         unsafe plane.deallocate()

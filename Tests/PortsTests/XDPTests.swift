@@ -22,7 +22,7 @@ import Testing
         )
         unsafe nm_store32(base, start)
         unsafe nm_store32(base + 64, start)
-        unsafe memory = unsafe XDPRingMemory(
+        memory = unsafe XDPRingMemory(
             unsafeBase: base,
             nm_xdp_offsets(producer: 0, consumer: 64, descriptors: 256, flags: 128),
             size: UInt32(size)
