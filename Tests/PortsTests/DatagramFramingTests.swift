@@ -30,7 +30,7 @@ struct DatagramFramingTests {
 
     @Test("what waits gets its header when it leaves", arguments: [1, 3])
     func waits(pieces: Int) {
-        let sockets = SocketPair(Int32(SOCK_DGRAM.rawValue), buffer: 1 << 20)
+        let sockets = SocketPair(Int32(SOCK_DGRAM.rawValue), buffer: 1 << 16)
         var sink = SocketSink(
             file: sockets.mine.number,
             isDatagrams: true,
