@@ -87,6 +87,7 @@ import Ports
         let isNew = unsafe mkdir(vde.directory, 0o700) == 0
         if isNew { isDirectoryOurs = true }
         try SocketFile.clear(path)
+        if !isNew && isDirectoryOurs { removeLeftovers() }
         let file = OwnedDescriptor(
             try SystemError.check(unsafe nm_unix_listen(path), "listen on \(path)")
         )
@@ -94,6 +95,21 @@ import Ports
         try access.apply(to: path)
         listener = (file, try loop.watch(file) { [unowned self] _ in accept() })
         reason = nil
+    }
+
+    /// Removes the data sockets of an engine that was killed: their clients have seen its end.
+    private func removeLeftovers() {
+        guard let directory = unsafe opendir(vde.directory) else { return }
+        defer { unsafe closedir(directory) }
+        while let entry = unsafe readdir(directory) {
+            // SAFETY: the entry is valid until the next call, and its name ends in a zero.
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+                unsafe String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
+            }
+            let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+            guard parts.count == 2, parts.allSatisfy({ UInt($0) != nil }) else { continue }
+            _ = unsafe unlink("\(vde.directory)/\(name)")
+        }
     }
 
     private func tryAgain() {
@@ -210,16 +226,15 @@ import Ports
         let word = description.unicodeScalars.prefix { $0 != " " && $0 != ":" }.filter {
             $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0))
         }
-        let room = ValePortName.maximumLength - "\(process)".count - 4
-        let first = String(String.UnicodeScalarView(word.prefix(max(1, room))))
-        let base = "\(first.isEmpty ? "vde" : first)-\(process)"
-        var name = base
+        let first = word.isEmpty ? "vde" : String(String.UnicodeScalarView(word))
         var count = 1
-        while isTaken("\(options.port.master):\(name)") {
+        while true {
+            let suffix = count == 1 ? "-\(process)" : "-\(process)-\(count)"
+            let room = max(1, ValePortName.maximumLength - suffix.count)
+            let name = "\(options.port.master):\(first.prefix(room))\(suffix)"
+            if !isTaken(name) { return try ValePortName(name) }
             count += 1
-            name = "\(base)-\(count)"
         }
-        return try ValePortName("\(options.port.master):\(name)")
     }
 
     /// Whether a port of that name is there already.

@@ -102,9 +102,10 @@ public struct L2TPv3Header: BitwiseCopyable, Sendable {
         if hasIPHeader {
             guard size >= 20 else { return .drop(.malformed) }
             start = Int(unsafe nm_load8(datagram) & 15) &* 4
+            guard start >= 20 else { return .drop(.malformed) }
         }
         let end = start &+ length
-        guard start == 0 || start >= 20, size >= end &+ 14 else { return .drop(.malformed) }
+        guard size >= end &+ 14 else { return .drop(.malformed) }
         var at = unsafe datagram + start
         if isUDP {
             // Control messages have the first bit, and other versions another number.
