@@ -257,7 +257,7 @@ int nm_bpf_map_delete(int map, uint32_t key) {
     return bpf(BPF_MAP_DELETE_ELEM, &request);
 }
 
-int nm_bpf_redirect_program(int map, int fragments, char *log, uint32_t log_size) {
+int nm_bpf_redirect_program(int map, int fragments) {
     struct bpf_insn code[] = {
         {.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 2, .src_reg = 1,
          .off = __builtin_offsetof(struct xdp_md, rx_queue_index)},
@@ -272,9 +272,6 @@ int nm_bpf_redirect_program(int map, int fragments, char *log, uint32_t log_size
         .insns = (uint64_t)(uintptr_t)code,
         .insn_cnt = sizeof code / sizeof code[0],
         .license = (uint64_t)(uintptr_t) "Dual MIT/GPL",
-        .log_level = log_size ? 1 : 0,
-        .log_buf = log_size ? (uint64_t)(uintptr_t)log : 0,
-        .log_size = log_size,
         .prog_flags = fragments ? BPF_F_XDP_HAS_FRAGS : 0,
         .expected_attach_type = BPF_XDP,
     };

@@ -89,7 +89,7 @@ int nm_bpf_open_pinned(const char *path);
 int nm_bpf_map_set(int map, uint32_t key, uint32_t value);
 int nm_bpf_map_delete(int map, uint32_t key);
 // The program that gives frames to the socket that `map` has for their queue, or else to the stack.
-int nm_bpf_redirect_program(int map, int fragments, char *log, uint32_t log_size);
+int nm_bpf_redirect_program(int map, int fragments);
 enum { NM_XDP_SKB_MODE = 2, NM_XDP_DRV_MODE = 4 };
 int nm_bpf_attach(int program, int ifindex, uint32_t flags); // a link: it ends with its last descriptor
 

@@ -33,15 +33,9 @@ public final class XDPProgram: Sendable {
             )
         )
         let areSeveral = XDPSocket.chunks(mtu: interface.mtu).areSeveral
-        var log = [CChar](repeating: 0, count: 4096)
         let program = OwnedDescriptor(
             try SystemError.check(
-                unsafe nm_bpf_redirect_program(
-                    map.number,
-                    areSeveral ? 1 : 0,
-                    &log,
-                    UInt32(log.count)
-                ),
+                nm_bpf_redirect_program(map.number, areSeveral ? 1 : 0),
                 "load an XDP program"
             )
         )

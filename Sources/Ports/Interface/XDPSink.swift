@@ -72,7 +72,7 @@ public import Netmap
             if unsafe lengths[Int(index & (rest.memory.size &- 1))] != 0 { lost += 1 }
             index = index &+ 1
         }
-        counters.drop(.linkDown, isZeroCopy ? 0 : lost)
+        if lost > 0, !isZeroCopy { counters.drop(.linkDown, lost) }
         unsafe free.deallocate()
         unsafe lengths.deallocate()
     }

@@ -60,8 +60,8 @@ public import Netmap
     deinit {
         var last = seen
         let losses = XDPSource.losses(file, hasFragments, &last)
-        counters.drop(.ringFull, losses.ringFull)
-        counters.drop(.oversize, losses.oversize)
+        if losses.ringFull > 0 { counters.drop(.ringFull, losses.ringFull) }
+        if losses.oversize > 0 { counters.drop(.oversize, losses.oversize) }
     }
 
     /// Takes the next batch, at most `limit` frames.
@@ -73,7 +73,8 @@ public import Netmap
     ) {
         visits = visits &+ 1
         if visits & 1023 == 0 { countLosses() }
-        if next == rx.produced { rx.refresh() }
+        // The end of a frame of several chunks may have come since.
+        if next == rx.produced || hasFragments { rx.refresh() }
         let begin = batch.count
         var bytes = 0
         var offloaded = 0
