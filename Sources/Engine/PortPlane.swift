@@ -55,6 +55,8 @@ import VhostUser
     var linkUp: UInt32 = 1
     /// Address of the `DumpTaps` that frames are shown to, or 0.
     var taps: UInt64 = 0
+    /// Held while a frame is delivered that dumps are shown.
+    var showLock: UInt32 = 0
     /// How many queue pairs have been enabled; frames spread over them.
     var pairCount: UInt32 = 1
     /// Whether frames to all come to the first pair only, as VALE has it (netmap-spec 2.15).

@@ -36,7 +36,10 @@ struct KringQueueTests {
         defer { mock.close() }
         let port = try mock.add()
         var batch = FrameBatch()
-        let hasMoved = unsafe Chore(.swallow, ring: kring).run(port.plane, &batch)
+        var finisher = OffloadFinisher()
+        let trial = Trial()
+        let hasMoved = unsafe Chore(.swallow, ring: kring)
+            .run(port.plane, &batch, trial.everyFrame, &finisher)
         #expect(hasMoved)
         #expect(unsafe kring.pointee.place == 70)
         #expect(port.rx.dropped(.malformed) == 1)

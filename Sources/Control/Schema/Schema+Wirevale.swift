@@ -210,7 +210,7 @@ extension Schema {
             name: "NetClientDriver",
             values: [
                 "netmap", "vhost-user", "tap", "bridge", "stream", "dgram", "socket", "user", "vde",
-                "l2tpv3", "pcap", "packet", "af-xdp", "host-stack", "hubport",
+                "l2tpv3", "pcap", "packet", "af-xdp", "hubport", "host-stack",
             ]
         ),
         Enumeration(name: "AFXDPMode", values: ["native", "skb"]),

@@ -79,6 +79,9 @@ extension WorkerState {
                 count: 1,
                 list: target.list + k
             )
+            // What grows while one frame is delivered is that frame's only if no other worker delivers.
+            while unsafe nm_try_lock(&plane.pointee.showLock) == 0 { nm_pause() }
+            defer { unsafe nm_unlock(&plane.pointee.showLock) }
             unsafe watch.begin(tx)
             guard unsafe deliver(one, sourcePair, isFlood: isFlood, areViews: areViews) else {
                 unsafe isShowing = false
@@ -117,6 +120,8 @@ extension WorkerState {
         unsafe isShowing = true
         var done = 0
         while done < count {
+            while unsafe nm_try_lock(&plane.pointee.showLock) == 0 { nm_pause() }
+            defer { unsafe nm_unlock(&plane.pointee.showLock) }
             unsafe watch.begin(tx)
             let n = unsafe deliverWaiting(
                 port,
