@@ -44,12 +44,6 @@ extension PortCommand {
         @OptionGroup(title: "Rules") var policy: PolicyOptions
         @OptionGroup var engine: EngineOptions
 
-        func validate() throws {
-            if isRunning == nil, lossless == nil {
-                throw ValidationError("nothing to set; give --lossless, --run or their opposites")
-            }
-        }
-
         func run() throws {
             var arguments = policy.members
             arguments["lossless"] = lossless.map { .bool($0) }
