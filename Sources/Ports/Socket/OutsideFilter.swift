@@ -30,7 +30,8 @@ public struct OutsideFilter: BitwiseCopyable, Sendable {
             return target == first || target == second
         }
         if type == 0x0008 {
-            let head = Int(truncatingIfNeeded: batch.littleEndian(index, from: 14, length: 1) & 15) &* 4
+            let head =
+                Int(truncatingIfNeeded: batch.littleEndian(index, from: 14, length: 1) & 15) &* 4
             guard batch.littleEndian(index, from: 23, length: 1) == 17 else { return false }
             // BOOTP's server (RFC 2131).
             return batch.littleEndian(index, from: 14 &+ head &+ 2, length: 2) == 0x4300
