@@ -54,7 +54,7 @@ extension WorkerState {
                 }
             }
             if count != 0, unsafe plane.pointee.taps != 0 {
-                unsafe showReceived(plane, dropped: isLinkUp ? nil : .linkDown)
+                unsafe showReceived(plane, dropped: isLinkUp ? nil : .linkDown, isChecked: !isPlain)
             }
         } else {
             // Once more, only as far as the batch went, so that nothing is counted twice.
@@ -65,7 +65,9 @@ extension WorkerState {
             if chains != 0 {
                 unsafe source.collect(into: &batch, counters: rx, limit: chains)
                 unsafe classify(plane, isPlain, gate, clock, rx)
-                if unsafe plane.pointee.taps != 0 { unsafe showReceived(plane) }
+                if unsafe plane.pointee.taps != 0 {
+                    unsafe showReceived(plane, isChecked: !isPlain)
+                }
             }
         }
         unsafe gates.unlock(gate)

@@ -29,7 +29,7 @@ extension WorkerState {
             into: &plan
         )
         unsafe gates.unlock(gate)
-        if unsafe plane.pointee.taps != 0 { unsafe showReceived(plane) }
+        if unsafe plane.pointee.taps != 0 { unsafe showReceived(plane, isChecked: true) }
         if unsafe plan.floodCount == 0 {
             unsafe forwardTargetsChecked(pair, rx, from: gate, clock)
             return

@@ -109,7 +109,7 @@ extension Switch {
             unsafe plan.destinations[i] = ForwardingPlan.nowhere
             unsafe pass.vlans[i] = 0
             guard length >= 14 else {
-                counters.drop(.malformed)
+                pass.refuse(i, .malformed, counters)
                 continue
             }
             let head = unsafe pass.load(batch, i)
@@ -118,12 +118,12 @@ extension Switch {
             let type = unsafe nm_load16(head + 12).bigEndian
             multicast = multicast &+ Int(truncatingIfNeeded: destination & 1)
             if Switch.isKept(destination, type, flags) {
-                counters.drop(.filtered)
+                pass.refuse(i, .filtered, counters)
                 continue
             }
             let isTagged = hasVLANs && type == 0x8100
             if isTagged, length < 18 {
-                counters.drop(.malformed)
+                pass.refuse(i, .malformed, counters)
                 continue
             }
             var control: UInt16 = 0
@@ -132,14 +132,14 @@ extension Switch {
                 var vlan = control & 0x0fff
                 if vlan == 0 { vlan = unsafe gate?.pointee.untagged ?? 0 }
                 guard vlan < 4095, unsafe gate?.pointee.contains(vlan) ?? true else {
-                    counters.drop(.vlan)
+                    pass.refuse(i, .vlan, counters)
                     continue
                 }
                 unsafe pass.vlans[i] = vlan
                 control = control & 0xf000 | vlan
             }
             if checksSource, let gate = unsafe gate, unsafe !gate.pointee.allows(from) {
-                counters.drop(.sourceCheck)
+                pass.refuse(i, .sourceCheck, counters)
                 continue
             }
             if pass.rewrites {
@@ -148,12 +148,12 @@ extension Switch {
                     unsafe batch.headers[i].checksumStart < (isTagged ? 18 : 14)
                         || batch.headers[i].checksumStart > 0xfffb
                 {
-                    counters.drop(.badOffload)
+                    pass.refuse(i, .badOffload, counters)
                     continue
                 }
             }
             guard pass.rx.take(length) else {
-                counters.drop(.rateLimit)
+                pass.refuse(i, .rateLimit, counters)
                 continue
             }
             if pass.rewrites { pass.prepare(batch, i, control: control, wasTagged: isTagged) }
@@ -209,7 +209,7 @@ extension Switch {
                     if let gate = unsafe gate, unsafe gate.pointee.macLimit != 0,
                         unsafe !hasRoom(for: station, from: source, gate, clock.seconds, ageing)
                     {
-                        counters.drop(.macLimit)
+                        pass.refuse(i, .macLimit, counters)
                         continue
                     }
                     if from & unlearned == 0 {
@@ -230,24 +230,24 @@ extension Switch {
                         ?? ForwardingPlan.flood
                 }
                 if port == source {
-                    counters.drop(.sameSegment)
+                    pass.refuse(i, .sameSegment, counters)
                     continue
                 }
             }
             if port == ForwardingPlan.flood {
                 if flags & 3 == 0 || destination & 1 != 0, !pass.storm.take(1) {
-                    counters.drop(.stormLimit)
+                    pass.refuse(i, .stormLimit, counters)
                     continue
                 }
                 pass.flooded |= 1 &<< UInt64(i)
             } else {
                 if let other = unsafe gates.gate(port) {
                     if isIsolated, unsafe other.pointee.isIsolated {
-                        counters.drop(.isolated)
+                        pass.refuse(i, .isolated, counters)
                         continue
                     }
                     if unsafe !other.pointee.contains(pass.vlans[i]) {
-                        counters.drop(.vlan)
+                        pass.refuse(i, .vlan, counters)
                         continue
                     }
                 }

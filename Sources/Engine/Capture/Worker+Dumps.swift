@@ -14,7 +14,12 @@ extension WorkerState {
     /// - Parameters:
     ///   - plane: the port.
     ///   - reason: why all of them are dropped, if they are.
-    func showReceived(_ plane: UnsafeMutablePointer<PortPlane>, dropped reason: DropReason? = nil) {
+    ///   - isChecked: whether the switch has rules, which have noted why a frame goes nowhere.
+    func showReceived(
+        _ plane: UnsafeMutablePointer<PortPlane>,
+        dropped reason: DropReason? = nil,
+        isChecked: Bool = false
+    ) {
         let taps = unsafe nm_load64_acquire(&plane.pointee.taps)
         let time = nm_realtime_ns()
         if let reason {
@@ -39,7 +44,9 @@ extension WorkerState {
             }
             for frame in index..<index + run.count {
                 var sight = FrameSight(time: time, isInbound: true)
-                if let lost {
+                if isChecked, run.way == .nowhere {
+                    sight.reason = unsafe policies.refusal(frame)
+                } else if let lost {
                     let isShort = unsafe run.way == .nowhere && batch.frames[frame].length < 14
                     sight.reason = isShort ? DropReason.malformed.rawValue : lost.rawValue
                 }

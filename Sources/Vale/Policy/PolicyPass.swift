@@ -23,6 +23,8 @@ public import Netmap
     /// Where each frame's body is among the segments of `views`, and in how many pieces.
     let bodies: UnsafeMutablePointer<(first: UInt32, count: UInt32)>
     let list: UnsafeMutablePointer<UInt16>
+    /// Why each frame that goes nowhere does so: raw values of `DropReason`.
+    let refusals: UnsafeMutablePointer<UInt8>
     /// 0, 1, 2 and so on.
     let everyFrame: UnsafeMutablePointer<UInt16>
     /// Frames that go to all, and those of them that somebody got, a bit each.
@@ -48,6 +50,8 @@ public import Netmap
         unsafe headLengths.initialize(repeating: 0, count: n)
         unsafe bodies = .allocate(capacity: n)
         unsafe bodies.initialize(repeating: (0, 0), count: n)
+        unsafe refusals = .allocate(capacity: n)
+        unsafe refusals.initialize(repeating: 0, count: n)
         unsafe list = .allocate(capacity: n)
         unsafe list.initialize(repeating: 0, count: n)
         unsafe everyFrame = .allocate(capacity: n)
@@ -60,11 +64,21 @@ public import Netmap
         unsafe headLengths.deallocate()
         unsafe bodies.deallocate()
         unsafe list.deallocate()
+        unsafe refusals.deallocate()
         unsafe everyFrame.deallocate()
     }
 
     // SAFETY (whole type): indices are of frames in a batch, below `frameCapacity`, for which every array has room;
     // a head has room for both of its forms.
+
+    /// Counts a frame that goes nowhere, and notes why.
+    @_noLocks func refuse(_ index: Int, _ reason: DropReason, _ counters: DirectionCounters) {
+        counters.drop(reason)
+        unsafe refusals[index] = UInt8(truncatingIfNeeded: reason.index)
+    }
+
+    /// Why frame `index`, which goes nowhere, does so: the raw value of a `DropReason`.
+    @_noLocks public func refusal(_ index: Int) -> UInt8 { unsafe refusals[index] }
 
     /// Copies the head of frame `index`, which has 14 bytes.
     @_noLocks func load(_ batch: borrowing FrameBatch, _ index: Int) -> UnsafeMutableRawPointer {
