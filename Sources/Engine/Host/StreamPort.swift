@@ -65,6 +65,8 @@ import Ports
     }
 
     override func close() {
+        // Of a port that goes with its peer, clients hear this once, whichever end is seen first.
+        if isConnected { onPeer(false) }
         if let timer { loop.cancel(timer) }
         timer = nil
         lookup.cancel()
