@@ -52,7 +52,7 @@ def idle_options(parser):
 
 def netmap_options(parser):
     group = parser.add_argument_group("netmap")
-    known = ("vale", "pipe", "latency", "sync")
+    known = ("vale", "generators", "pipe", "latency", "sync")
     group.add_argument("--netmap", type=among(*known), default=list(known), metavar="PARTS",
                        help=f"some of {','.join(known)} (all)")
 

@@ -8,12 +8,14 @@ ping-pong before and after; a pair of visits is compared by its medians.
 import os
 import statistics
 import subprocess
+import time
 
 from . import ROOT, machine, programs
 from .bed import bed
 from .figure import Figure, Sample, paired
 from .polling import CLIENT_CPU, SWITCH_CPU
-from harness import Engine, Failed
+from harness import Engine, Failed, eventually
+from harness.process import Process
 
 PART = "netmap: a C program on the preload library"
 
@@ -63,6 +65,8 @@ def measure(options):
         program = Program(engine)
         if "vale" in options.netmap:
             figures += [vale(program, size, options) for size in (64, 1500)]
+        if "generators" in options.netmap:
+            figures += [generators(test, engine, program, size, options) for size in (64, 1500)]
         if "pipe" in options.netmap:
             figures.append(pipe(program, options))
         if "latency" in options.netmap:
@@ -99,6 +103,42 @@ def vale(program, size, options):
                   ratios={"the bare copy": paired(mine, bare)}, aim=f"at least {floor} of the bare copy")
     made.met = made.ratios["the bare copy"].median >= floor
     made.notes.append(label(near))
+    return made
+
+
+def generators(test, engine, program, size, options):
+    """pkt-gen at both ends, ours and, if $WIREVALE_PKT_GEN names it, upstream's: frames that the receiver's port got."""
+    makes = {"our pkt-gen": ([test.program, "pkt-gen"], engine.environment)}
+    upstream = os.environ.get("WIREVALE_PKT_GEN")
+    if upstream:
+        makes["upstream's pkt-gen"] = ([upstream], program.environment)
+    seen, bare, near = {name: [] for name in makes}, [], []
+    for _ in range(options.rounds):
+        near.append(machine.ping_pong())
+        for name, (command, environment) in makes.items():
+            pinned = ["taskset", "-c", str(CLIENT_CPU), *command]
+            ends = [Process(test, f"{way}{size}{len(seen[name])}{name[0]}", [*pinned, "-i", f"vale0:{way}", "-f", way, "-w", "0",
+                                                                         *(["-l", str(size - 4)] if way == "tx" else [])], env=environment)
+                    for way in ("rx", "tx")]
+            eventually(lambda: {"vale0:rx", "vale0:tx"} <= set(engine.ports()), 10, f"{name} is there")
+            time.sleep(0.5)
+            before, began = engine.port("vale0:rx")["stats64"]["tx"]["packets"], time.monotonic()
+            time.sleep(1)
+            got = engine.port("vale0:rx")["stats64"]["tx"]["packets"] - before
+            seen[name].append(got / (time.monotonic() - began) / 1e6)
+            for end in ends:
+                end.kill()
+            eventually(lambda: not {"vale0:rx", "vale0:tx"} & set(engine.ports()), 10, "the ports are gone")
+        bare.append(program.rate("copy", size, 1, CLIENT_CPU, SWITCH_CPU, bare=True))
+        near.append(machine.ping_pong())
+        options.progress(f"pkt-gen, {size} bytes: " + ", ".join(f"{n} {v[-1]:.2f}" for n, v in seen.items()) + f", bare {bare[-1]:.2f}")
+    made = Figure(PART, f"VALE, {size} bytes, pkt-gen at both ends", "Mpps", "Benchmarks/netmap --netmap generators",
+                  Sample.of(seen["our pkt-gen"]), limits={"the bare copy": Sample.of(bare)})
+    made.ratios = {f"the bare copy ({name})": paired(values, bare) for name, values in seen.items()}
+    made.peers = {name: Sample.of(values) for name, values in seen.items() if name != "our pkt-gen"}
+    made.notes.append(label(near) + "; both ends share one processor, the engine's worker has the other, the bare copy has both")
+    if not upstream:
+        made.notes.append("upstream's pkt-gen left out: $WIREVALE_PKT_GEN names no program")
     return made
 
 
