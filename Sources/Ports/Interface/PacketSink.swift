@@ -10,7 +10,7 @@ public import Netmap
 /// Used under the lock of its queue.
 @safe public struct PacketSink: ~Copyable {
     private let file: Int32
-    private let writer = FrameWriter()
+    private var writer: FrameWriter
     // SAFETY (whole type): the arrays have room for a full batch: each frame has at most its head, its
     // virtio-net header and its share of the batch's segments.
     private let pieces: UnsafeMutablePointer<Segment>
@@ -21,13 +21,14 @@ public import Netmap
     private var queued = 0
     private var used = 0
     /// Why nothing can be sent any more: an errno, or 0.
-    public private(set) var fault: Int32 = 0
+    public var fault: Int32 { @_noLocks get { writer.fault } }
 
     private static var headerStride: Int { @_noLocks get { 16 } }
 
     /// Sends through `file`, which outlives the sink.
     public init(file: Int32) {
         self.file = file
+        writer = FrameWriter(file: file, hasVnetHeader: true)
         let frames = FrameBatch.frameCapacity
         let segments = 2 * frames + 2 * FrameBatch.segmentsPerFrame
         unsafe pieces = .allocate(capacity: segments)
@@ -61,7 +62,7 @@ public import Netmap
             if unsafe Int(batch.frames[Int(index)].extraCount) > Int(NM_WRITE_SEGMENTS) {
                 // More pieces than one message takes.
                 flush(batch, counters, &finisher)
-                writeAlone(batch, Int(index), counters)
+                writer.write(batch, Int(index), counters)
                 continue
             }
             queue(batch, index)
@@ -124,9 +125,10 @@ public import Netmap
                 break
             }
             if code == EINVAL, unsafe batch.frames[index].offload {
-                finish(batch, index, counters, &finisher)
+                // Segmented UDP is beyond kernels before 6.2.
+                writer.finish(batch, index, counters, &finisher)
             } else {
-                refuse(code, counters)
+                writer.refuse(code, counters)
             }
             piece += unsafe Int(counts[done])
             done += 1
@@ -149,60 +151,5 @@ public import Netmap
             if unsafe frame.offload { offloaded += 1 }
         }
         counters.count(packets: count, bytes: bytes, offloaded: offloaded)
-    }
-
-    private mutating func refuse(_ code: Int32, _ counters: DirectionCounters) {
-        if let reason = DropReason(writeError: code) {
-            counters.drop(reason)
-        } else {
-            counters.drop(.noReader)
-            fault = code
-        }
-    }
-
-    /// Completes a frame that this kernel does not know how to (segmented UDP before 6.2).
-    private mutating func finish(
-        _ batch: borrowing FrameBatch,
-        _ index: Int,
-        _ counters: DirectionCounters,
-        _ finisher: inout OffloadFinisher
-    ) {
-        guard finisher.begin(batch, index) else {
-            counters.drop(.badOffload)
-            return
-        }
-        while finisher.finishNext(batch, index) {
-            // SAFETY: the finisher's batch has room for the one frame.
-            unsafe finisher.batch.frames[0] = unsafe finisher.frame
-            writeAlone(finisher.batch, 0, counters)
-        }
-    }
-
-    private mutating func writeAlone(
-        _ batch: borrowing FrameBatch,
-        _ index: Int,
-        _ counters: DirectionCounters
-    ) {
-        let frame = unsafe batch.frames[index]
-        // The frame that the finisher made asks for nothing.
-        var offload = unsafe frame.offload ? batch.headers[index] : .none
-        let n = unsafe withUnsafeBytes(of: &offload) { bytes in
-            // SAFETY: two fields without padding between them: the ten bytes of the header.
-            unsafe bytes.baseAddress.map {
-                unsafe writer.write(
-                    batch,
-                    index,
-                    header: $0,
-                    headerLength: Int(NM_VNET_HEADER),
-                    to: file
-                )
-            } ?? 0
-        }
-        guard n >= 0 else { return refuse(Int32(truncatingIfNeeded: -n), counters) }
-        counters.count(
-            packets: 1,
-            bytes: unsafe Int(frame.length),
-            offloaded: unsafe frame.offload ? 1 : 0
-        )
     }
 }
