@@ -138,7 +138,12 @@ public struct InterfaceError: Error, CustomStringConvertible {
         var flags = NM_XDP_WAKEUP
         if copies { flags |= NM_XDP_COPY }
         if hasFragments { flags |= NM_XDP_FRAGMENTS }
-        let result = nm_xdp_bind(file.number, interface.index, UInt32(queue), UInt16(flags))
+        var result = nm_xdp_bind(file.number, interface.index, UInt32(queue), UInt16(flags))
+        // The kernel lets go of a socket that was closed just now a little later, on a thread of its own.
+        for _ in 0..<10 where -result == EBUSY {
+            usleep(5000)
+            result = nm_xdp_bind(file.number, interface.index, UInt32(queue), UInt16(flags))
+        }
         guard result < 0 else {
             isZeroCopy = nm_xdp_is_zero_copy(file.number) == 1
             nm_xdp_raise_budget(file.number, UInt32(FrameBatch.frameCapacity))
