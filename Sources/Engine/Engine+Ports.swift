@@ -95,7 +95,8 @@ extension Engine {
         _ socket: (path: String, role: VhostUserPort.Role),
         _ place: PortPlace
     ) throws(QMPError) -> Port {
-        switch options.backend {
+        try checkStack(options)
+        return switch options.backend {
         case .netmap, .vhostUser, .hubport: unsafe makeGuestPort(options, socket, place)
         case .tap(let tap): unsafe try TapPort(options, tap, place)
         case .stream(let stream): unsafe try makeStreamPort(options, stream.plan, place)
@@ -110,6 +111,23 @@ extension Engine {
         case .packet(let packet): unsafe PacketPort(options, packet, place)
         case .xdp(let xdp): unsafe try XDPPort(options, xdp, place)
         case .hostStack(let stack): unsafe HostStackPort(options, stack, place)
+        }
+    }
+
+    /// Refuses an interface's host stack beside a packet socket on it, which would hear what the stack is sent and
+    /// send it again, for ever.
+    private func checkStack(_ options: NetdevOptions) throws(QMPError) {
+        for port in ports.values {
+            switch (options.backend, port.netdev?.backend) {
+            case (.packet(let socket), .hostStack(let stack)),
+                (.hostStack(let stack), .packet(let socket)):
+                guard socket.ifname == stack.ifname else { continue }
+                throw QMPError(
+                    "Port '\(port.ifname)' is on \(stack.ifname), too: a host-stack goes beside an af-xdp "
+                        + "port only, not beside a packet one"
+                )
+            default: continue
+            }
         }
     }
 
